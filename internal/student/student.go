@@ -1,0 +1,80 @@
+// Package student holds the contract of trainable families and the student
+// that tandem deploys: one or more members of different families whose
+// outputs are turned into a label and a calibrated score.
+package student
+
+import (
+	"context"
+
+	"tandem"
+)
+
+// Example is one labelled row.
+type Example struct {
+	Input  tandem.Input
+	Label  int     // index into Dataset.Labels
+	Weight float32 // relative importance, > 0; 1 is ordinary
+	Group  string  // rows of one group never straddle folds; "" stands alone
+}
+
+// Dataset is what a family learns from. Rows are in time order.
+type Dataset struct {
+	Labels []string
+	Rows   []Example
+}
+
+// Options of a training run.
+type Options struct {
+	Seed    uint64
+	Threads int // processors to use, at least 1
+	// Progress, when set, is told how much of the work is done, in [0, 1],
+	// from one goroutine at a time.
+	Progress func(done float64)
+}
+
+// Family makes members of one kind.
+type Family interface {
+	// Name is the key in the configuration and in artefacts.
+	Name() string
+	// Fits says why the family cannot learn the task, or nil.
+	Fits(task tandem.Task) error
+	// Train learns from data. It returns ctx.Err() soon after ctx ends.
+	// The same data, seed and any number of threads give the same member.
+	Train(ctx context.Context, data Dataset, opt Options) (Member, error)
+	// Load reads what Member.MarshalBinary wrote and refuses anything else
+	// with an error, never a panic.
+	Load(blob []byte) (Member, error)
+}
+
+// Member is a trained model of one family. It is immutable and safe for
+// concurrent use; Predict allocates nothing after warm-up.
+type Member interface {
+	// Classes is the number of labels it was trained with.
+	Classes() int
+	// Predict fills out for the input. out.Probs has Classes entries and is
+	// overwritten.
+	Predict(in *tandem.Input, out *Output)
+	// MarshalBinary encodes the member for its family's Load.
+	MarshalBinary() ([]byte, error)
+}
+
+// Output is what one member says about one input.
+type Output struct {
+	Probs   []float32 // per label, sums to 1 unless the member has no opinion (all 0)
+	Novelty float32   // in [0, 1]: 1 is unlike anything seen; 0 when the family has no notion of it
+	Unseen  float32   // in [0, 1]: share of features never seen in training
+}
+
+// Updater is a member that can learn from more rows without a full training.
+type Updater interface {
+	Member
+	// Update returns a new member that has also seen rows; the receiver is
+	// unchanged. Rows may only use labels the member knows.
+	Update(rows []Example) (Member, error)
+}
+
+// Prediction is a student's answer.
+type Prediction struct {
+	Label int     // index into Student.Labels
+	Score float64 // calibrated probability, in [0, 1], that the teacher says the same
+}
