@@ -111,7 +111,7 @@ type sample struct {
 }
 
 func newSample(rows []Row, t Test) *sample {
-	s := &sample{Test: t, method: Binomial, floor: 1}
+	s := &sample{Test: t, method: Binomial, floor: 1, rows: make([]Row, 0, len(rows))}
 	for i := range rows {
 		r := &rows[i]
 		if !r.usable() {
@@ -129,22 +129,27 @@ func newSample(rows []Row, t Test) *sample {
 		s.method = Betting
 	}
 	s.asked = len(s.rows)
-	open := make([]*Row, 0, s.asked)
+	type answer struct {
+		score, weight float64
+		wrong         int
+	}
+	open := make([]answer, 0, s.asked)
 	for i := range s.rows {
-		if s.rows[i].accepted(0) {
-			open = append(open, &s.rows[i])
+		if r := &s.rows[i]; r.accepted(0) {
+			a := answer{score: r.Score, weight: 1 / r.Propensity}
+			if r.Wrong {
+				a.wrong = 1
+			}
+			open = append(open, a)
 		}
 	}
-	slices.SortStableFunc(open, func(a, b *Row) int { return cmp.Compare(b.Score, a.Score) })
-	s.errs, s.mass = make([]int, 1, len(open)+1), make([]float64, 1, len(open)+1)
-	for i, r := range open {
-		e := s.errs[i]
-		if r.Wrong {
-			e++
-		}
-		s.scores = append(s.scores, r.Score)
-		s.errs = append(s.errs, e)
-		s.mass = append(s.mass, s.mass[i]+1/r.Propensity)
+	slices.SortFunc(open, func(a, b answer) int { return cmp.Compare(b.score, a.score) })
+	s.scores = make([]float64, len(open))
+	s.errs, s.mass = make([]int, len(open)+1), make([]float64, len(open)+1)
+	for i, a := range open {
+		s.scores[i] = a.score
+		s.errs[i+1] = s.errs[i] + a.wrong
+		s.mass[i+1] = s.mass[i] + a.weight
 	}
 	return s
 }
