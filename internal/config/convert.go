@@ -71,11 +71,22 @@ func (c *Config) Models() []NamedModel {
 // when tandem starts.
 func (c *Config) Frozen(next *Config) []string {
 	var keys []string
-	if c.Listen != next.Listen {
-		keys = append(keys, "listen")
-	}
-	if c.Data != next.Data {
-		keys = append(keys, "data")
+	for _, s := range []struct {
+		key     string
+		changed bool
+	}{
+		{"listen", c.Listen != next.Listen},
+		{"data", c.Data != next.Data},
+		{"limits.header_bytes", c.Limits.HeaderBytes != next.Limits.HeaderBytes},
+		{"limits.read_timeout", c.Limits.ReadTimeout != next.Limits.ReadTimeout},
+		{"limits.drain", c.Limits.Drain != next.Limits.Drain},
+		{"log", c.Log != next.Log},
+		{"learning.trace_queue", c.Learning.TraceQueue != next.Learning.TraceQueue},
+		{"learning.audit_queue", c.Learning.AuditQueue != next.Learning.AuditQueue},
+	} {
+		if s.changed {
+			keys = append(keys, s.key)
+		}
 	}
 	return keys
 }
