@@ -61,13 +61,10 @@ type Log struct {
 	Format string `yaml:"format" jsonschema:"enum=text,enum=json"`
 }
 
-// Provider is one place where large models are asked. Exactly one of openai
-// and replay is given.
+// Provider is one place where large models are asked. It is of exactly one
+// kind, whose key it has beside models.
 type Provider struct {
-	// OpenAI is any server that speaks OpenAI's protocol.
-	OpenAI *OpenAI `yaml:"openai"`
-	// Replay answers from a recording: for demos, tests and benchmarks.
-	Replay *Replay `yaml:"replay"`
+	Kinds `yaml:",inline"`
 	// Models are the provider's models, by the alias that tasks and clients
 	// use.
 	Models map[string]Model `yaml:"models"`

@@ -67,7 +67,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Providers["openai"].OpenAI.APIKey.Reveal(); got != "sk-live-0123456789" {
+	if got := c.Providers["openai"].OpenAI.APIKey; got != "sk-live-0123456789" {
 		t.Errorf("api_key is %q", got)
 	}
 	tasks := c.TandemTasks()

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -189,7 +190,7 @@ func (d *decoder) structure(node ast.Node, v reflect.Value, at path, depth int) 
 		}
 		sub := at.with(key)
 		d.faults.place(sub, k, value, isSecret(key) || at.secret())
-		d.value(value, v.Field(index), sub, depth+1)
+		d.value(value, v.FieldByIndex(index), sub, depth+1)
 	})
 }
 
@@ -328,6 +329,12 @@ func setScalar(v reflect.Value, text string) error {
 			return errors.New("is not a whole number")
 		}
 		v.SetInt(n)
+	case reflect.Uint, reflect.Uint64, reflect.Uint32:
+		n, err := strconv.ParseUint(t, 10, v.Type().Bits())
+		if err != nil {
+			return errors.New("is not a whole number of at least 0")
+		}
+		v.SetUint(n)
 	case reflect.Float64, reflect.Float32:
 		x, err := strconv.ParseFloat(t, 64)
 		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
@@ -391,23 +398,26 @@ func fresh(t reflect.Type) reflect.Value {
 	return v
 }
 
-// fieldsOf maps the keys of a struct to its fields.
-func fieldsOf(t reflect.Type) map[string]int {
-	fields := map[string]int{}
+// fieldsOf maps the keys of a struct to its fields, those of inlined structs
+// included.
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := map[string][]int{}
 	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
-			fields[name] = i
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case options == "inline":
+			for key, index := range fieldsOf(f.Type) {
+				fields[key] = append([]int{i}, index...)
+			}
+		case name != "" && name != "-":
+			fields[name] = []int{i}
 		}
 	}
 	return fields
 }
 
-func first(fields map[string]int) string {
-	name, least := "", math.MaxInt
-	for key, i := range fields {
-		if i < least {
-			name, least = key, i
-		}
-	}
-	return name
+// first is the key that a struct declares first.
+func first(fields map[string][]int) string {
+	return slices.MinFunc(slices.Collect(maps.Keys(fields)), func(a, b string) int { return slices.Compare(fields[a], fields[b]) })
 }

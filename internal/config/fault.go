@@ -235,8 +235,8 @@ func hint(key string, t reflect.Type) string {
 	if s := suggest(key, known); s != "" {
 		return fmt.Sprintf(" (did you mean %q?)", s)
 	}
-	for name, i := range fieldsOf(t) {
-		ft := t.Field(i).Type
+	for name, index := range fieldsOf(t) {
+		ft := t.FieldByIndex(index).Type
 		if ft.Kind() == reflect.Pointer {
 			ft = ft.Elem()
 		}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,28 +117,33 @@ func (c *Config) providers(f *faults) map[string]string {
 }
 
 func (p *Provider) validate(f *faults, at path) {
-	switch {
-	case p.OpenAI == nil && p.Replay == nil:
-		f.at(at, "%s: say what kind of provider it is with openai: or replay:", at.last())
-	case p.OpenAI != nil && p.Replay != nil:
-		f.at(at, "%s: a provider is openai or replay, not both; make two providers", at.last())
-	}
-	if p.OpenAI != nil {
-		u, err := url.Parse(p.OpenAI.BaseURL)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			f.at(at.with("openai").with("base_url"), "base_url: give an http or https address such as https://api.openai.com/v1")
-		}
-		lasts(f, at.with("openai").with("timeout"), p.OpenAI.Timeout, 0, maxDeadline)
-	}
-	if p.Replay != nil {
-		if strings.TrimSpace(p.Replay.File) == "" {
-			f.at(at.with("replay").with("file"), "file: name the recording to answer from")
-		}
-		lasts(f, at.with("replay").with("latency"), p.Replay.Latency, 0, maxDeadline)
-		inside(f, at.with("replay").with("failure_rate"), float64(p.Replay.FailureRate), from(0), upTo(1))
+	kind, c, err := p.Config()
+	if err != nil {
+		f.at(at, "%s %v", at.last(), err)
+	} else {
+		checked(f, at.with(kind), c.Check())
 	}
 	if len(p.Models) == 0 {
 		f.at(at, "%s: name at least one model under models:", at.last())
+	}
+}
+
+// checked reports the faults that a part found in its own configuration, each
+// at the key with which it begins.
+func checked(f *faults, at path, err error) {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the list itself, not what it may wrap
+	switch {
+	case err == nil:
+	case ok:
+		for _, e := range joined.Unwrap() {
+			checked(f, at, e)
+		}
+	default:
+		sub := at
+		if key, _, named := strings.Cut(err.Error(), ": "); named && !strings.Contains(key, " ") {
+			sub = append(slices.Clip(at), strings.Split(key, ".")...)
+		}
+		f.at(sub, "%v", err)
 	}
 }
 
