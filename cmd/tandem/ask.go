@@ -56,10 +56,13 @@ func (c *askCmd) Run(ctx context.Context, sys system) error {
 	if c.Teacher {
 		body["teacher"] = true
 	}
-	var decision tandem.Decision
-	if err := d.call(ctx, "POST", "/v1/tasks/"+url.PathEscape(c.Task)+"/answer", body, &decision); err != nil {
+	var reply struct {
+		Tandem tandem.Decision `json:"tandem"`
+	}
+	if err := d.call(ctx, "POST", "/v1/tasks/"+url.PathEscape(c.Task)+"/answer", body, &reply); err != nil {
 		return err
 	}
+	decision := reply.Tandem
 	if c.JSON {
 		return printJSON(sys.stdout, decision)
 	}

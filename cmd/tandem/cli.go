@@ -131,13 +131,18 @@ func fail(sys system, err error) int {
 		fmt.Fprintln(sys.stderr, paint.bad("tandem:"), count(len(faults.Faults), "fault"), "in", faults.File)
 		return exitFailure
 	}
-	message := err.Error()
-	if e, ok := errors.AsType[*tandem.Error](err); ok {
-		message = e.Message
-		if e.Cause != nil {
-			message += ": " + e.Cause.Error()
-		}
-	}
-	fmt.Fprintln(sys.stderr, paint.bad("tandem:"), message)
+	fmt.Fprintln(sys.stderr, paint.bad("tandem:"), messageOf(err))
 	return exitFailure
+}
+
+// messageOf is an error without the codes that programs read.
+func messageOf(err error) string {
+	e, ok := err.(*tandem.Error) //nolint:errorlint // what wraps one says more
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Cause != nil:
+		return e.Message + ": " + e.Cause.Error()
+	}
+	return e.Message
 }

@@ -34,6 +34,7 @@ type desk struct {
 	client *http.Client
 	close  func() error
 	tasks  []tandem.Task
+	held   error // why the data folder could not be opened here
 }
 
 // open finds the console to talk to.
@@ -55,7 +56,7 @@ func (f *deskFlags) open(ctx context.Context, sys system) (*desk, error) {
 		case tandem.CodeOf(err) != tandem.Conflict:
 			return nil, err
 		}
-		d.base = "http://" + dialable(cfg.Listen)
+		d.base, d.held = "http://"+dialable(cfg.Listen), err
 	}
 	d.base = strings.TrimRight(d.base, "/")
 	if u, err := url.Parse(d.base); err != nil || u.Host == "" {
@@ -119,6 +120,12 @@ func (d *desk) send(ctx context.Context, method, path string, body io.Reader) (*
 		req.Header.Set("Authorization", "Bearer "+d.token)
 	}
 	resp, err := d.client.Do(req)
+	if err != nil && d.held != nil {
+		return nil, &tandem.Error{
+			Code: tandem.CodeOf(d.held), Cause: err,
+			Message: fmt.Sprintf("%s; and no tandem answers at %s", messageOf(d.held), d.base),
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("call tandem at %s (is it running? start it with: tandem serve): %w", d.base, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"tandem/internal/provider/all"
 )
 
 // MaxBytes bounds the size of a configuration file.
@@ -64,7 +66,7 @@ type Log struct {
 // Provider is one place where large models are asked. It is of exactly one
 // kind, whose key it has beside models.
 type Provider struct {
-	Kinds `yaml:",inline"`
+	all.Kinds `yaml:",inline"`
 	// Models are the provider's models, by the alias that tasks and clients
 	// use.
 	Models map[string]Model `yaml:"models"`

@@ -43,7 +43,7 @@ func written(t reflect.Type) *jsonschema.Schema {
 // makeSchema describes the file from the types and their comments.
 func makeSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	r := &jsonschema.Reflector{FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Mapper: written, ExpandedStruct: true}
+	r := &jsonschema.Reflector{FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Mapper: written, Namer: named, ExpandedStruct: true}
 	t.Chdir(root) // comments are found by the path of their package
 	for _, dir := range []string{"./internal/config", "./internal/provider"} {
 		if err := r.AddGoComments("tandem", dir, jsonschema.WithFullComment()); err != nil {
@@ -66,18 +66,36 @@ func makeSchema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
+// named tells the packages' Config types apart.
+func named(t reflect.Type) string {
+	if t.Name() == "Config" && t != reflect.TypeFor[Config]() {
+		return t.PkgPath()[strings.LastIndex(t.PkgPath(), "/")+1:]
+	}
+	return t.Name()
+}
+
 // describeKeys names keys as the file does, lets every number and switch also
 // be a variable, and adds the defaults that v holds.
 func describeKeys(s *jsonschema.Schema, v reflect.Value) {
 	if s.Properties == nil {
 		return
 	}
+	said := "" // one comment may stand before several fields
 	for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
 		p := pair.Value
-		p.Description = strings.Join(strings.Fields(p.Description), " ")
-		if word, rest, _ := strings.Cut(p.Description, " "); strings.EqualFold(word, strings.ReplaceAll(pair.Key, "_", "")) {
-			p.Description = pair.Key + " " + rest
+		words := strings.Fields(p.Description)
+		for i := range words {
+			for other := s.Properties.Oldest(); other != nil; other = other.Next() {
+				if strings.EqualFold(words[i], strings.ReplaceAll(other.Key, "_", "")) && (i == 0 || strings.Contains(other.Key, "_")) {
+					words[i] = other.Key
+				}
+			}
 		}
+		if len(words) == 0 {
+			words = strings.Fields(said)
+		}
+		p.Description = strings.Join(words, " ")
+		said = p.Description
 		if p.Type == "integer" || p.Type == "number" || p.Type == "boolean" || p.Type == "string" && p.Enum != nil {
 			inner := *p
 			inner.Description = ""
@@ -238,8 +256,15 @@ func TestDocumentation(t *testing.T) {
 			def = def.OneOf[len(def.OneOf)-1]
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n", section.title)
-		if section.def != "" {
-			fmt.Fprintf(&b, "%s\n\n", strings.Join(strings.Fields(def.Description), " "))
+		switch about := strings.Join(strings.Fields(def.Description), " "); {
+		case strings.HasPrefix(section.def, "#"): // a kind of provider describes itself where it is listed
+			for pair := s.Definitions["Provider"].Properties.Oldest(); pair != nil; pair = pair.Next() {
+				if pair.Value.Ref == section.def {
+					fmt.Fprintf(&b, "%s\n\n", meaning(pair.Key, pair.Value.Description))
+				}
+			}
+		case about != "":
+			fmt.Fprintf(&b, "%s\n\n", about)
 		}
 		b.WriteString("| key | value | default | |\n|---|---|---|---|\n")
 		for pair := def.Properties.Oldest(); pair != nil; pair = pair.Next() {
@@ -304,6 +329,9 @@ func meaning(key, description string) string {
 		if rest, ok := strings.CutPrefix(description, key+verb); ok {
 			return strings.ToUpper(rest[:1]) + rest[1:]
 		}
+	}
+	if rest, ok := strings.CutPrefix(description, key+" "); ok {
+		return "`" + key + "` " + rest
 	}
 	return strings.ToUpper(description[:1]) + description[1:]
 }

@@ -289,3 +289,7 @@ func inside(f *faults, at path, x float64, low, high bound) {
 	f.at(at, "%s: %s is outside the range; it must be %s and %s", at.last(),
 		strconv.FormatFloat(x, 'f', -1, 64), words(low, "at least", "over"), words(high, "at most", "under"))
 }
+
+// families names the kinds of students there are, in the order in which they
+// are trained.
+func families() []string { return []string{"linear", "nearest"} }
