@@ -49,7 +49,10 @@ type Limits struct {
 	// Concurrent is the number of requests in flight; more are refused with
 	// the code overloaded.
 	Concurrent int `yaml:"concurrent" jsonschema:"minimum=1"`
-	// ReadTimeout bounds the time a client may take to send a request.
+	// Batch is the number of lines of one batch answered at the same time.
+	Batch int `yaml:"batch" jsonschema:"minimum=1"`
+	// ReadTimeout bounds the time a client may take to send a body, or the
+	// next line of a batch.
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// Drain is how long a stopping server waits for requests in flight.
 	Drain time.Duration `yaml:"drain"`
@@ -170,7 +173,7 @@ func Default() *Config {
 		Data:   "./tandem-data",
 		Limits: Limits{
 			BodyBytes: 10 << 20, HeaderBytes: 64 << 10, InputBytes: 256 << 10,
-			Concurrent: 1024, ReadTimeout: 30 * time.Second, Drain: 15 * time.Second,
+			Concurrent: 1024, Batch: 16, ReadTimeout: 30 * time.Second, Drain: 15 * time.Second,
 		},
 		Log: Log{Level: "info", Format: "text"},
 		Learning: Learning{

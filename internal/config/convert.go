@@ -70,6 +70,8 @@ func (c *Config) Models() []NamedModel {
 // Frozen names the settings of next that differ from c but only take effect
 // when tandem starts.
 func (c *Config) Frozen(next *Config) []string {
+	limits, nextLimits := c.Limits, next.Limits
+	limits.InputBytes, nextLimits.InputBytes = 0, 0 // belongs to the tasks
 	var keys []string
 	for _, s := range []struct {
 		key     string
@@ -77,12 +79,10 @@ func (c *Config) Frozen(next *Config) []string {
 	}{
 		{"listen", c.Listen != next.Listen},
 		{"data", c.Data != next.Data},
-		{"limits.header_bytes", c.Limits.HeaderBytes != next.Limits.HeaderBytes},
-		{"limits.read_timeout", c.Limits.ReadTimeout != next.Limits.ReadTimeout},
-		{"limits.drain", c.Limits.Drain != next.Limits.Drain},
+		{"api_tokens", !slices.Equal(c.APITokens, next.APITokens)},
+		{"limits (but input_bytes)", limits != nextLimits},
 		{"log", c.Log != next.Log},
-		{"learning.trace_queue", c.Learning.TraceQueue != next.Learning.TraceQueue},
-		{"learning.audit_queue", c.Learning.AuditQueue != next.Learning.AuditQueue},
+		{"learning", c.Learning != next.Learning},
 	} {
 		if s.changed {
 			keys = append(keys, s.key)

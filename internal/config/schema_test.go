@@ -222,17 +222,15 @@ prints one to start from, ` + "`tandem config schema`" + ` a JSON Schema with wh
 - **Secrets** (tokens, keys, headers) are never shown in faults or logs.
 - **Reload.** The file is read again on SIGHUP and when it changes, also when an editor or Kubernetes replaces it. A
   file with faults changes nothing; the log says what is wrong. What only takes effect at a start is reported as such:
-  FROZEN.
+  FROZEN. Tasks, providers and models change at once.
 `
 
 func TestDocumentation(t *testing.T) {
 	frozen := (&Config{}).Frozen(&Config{
-		Listen: "x", Data: "x", Log: Log{Level: "x"},
-		Limits:   Limits{HeaderBytes: 1, ReadTimeout: 1, Drain: 1},
-		Learning: Learning{TraceQueue: 1, AuditQueue: 1},
+		Listen: "x", Data: "x", APITokens: []Secret{"x"}, Log: Log{Level: "x"}, Limits: Limits{Drain: 1}, Learning: Learning{Growth: 2},
 	})
 	var b strings.Builder
-	b.WriteString(strings.Replace(documentation, "FROZEN", "`"+strings.Join(frozen, "`, `")+"`", 1))
+	b.WriteString(strings.Replace(documentation, "FROZEN", strings.Join(frozen, ", "), 1))
 	s := makeSchema(t)
 	for _, section := range []struct{ title, def string }{
 		{"The file", ""},

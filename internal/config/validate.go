@@ -81,6 +81,7 @@ func (c *Config) server(f *faults) {
 		f.at(at.with("input_bytes"), "input_bytes: %v is more than body_bytes (%v) lets in; lower it or raise body_bytes", c.Limits.InputBytes, c.Limits.BodyBytes)
 	}
 	inside(f, at.with("concurrent"), float64(c.Limits.Concurrent), from(1), upTo(1e6))
+	inside(f, at.with("batch"), float64(c.Limits.Batch), from(1), upTo(1e4))
 	lasts(f, at.with("read_timeout"), c.Limits.ReadTimeout, time.Millisecond, time.Hour)
 	lasts(f, at.with("drain"), c.Limits.Drain, 0, time.Hour)
 	oneOf(f, path{"log", "level"}, c.Log.Level, "debug", "info", "warn", "error")
