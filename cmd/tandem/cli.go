@@ -135,11 +135,11 @@ func fail(sys system, err error) int {
 	return exitFailure
 }
 
-// messageOf is an error without the codes that programs read.
+// messageOf is an error without the code that programs read.
 func messageOf(err error) string {
-	e, ok := err.(*tandem.Error) //nolint:errorlint // what wraps one says more
+	e, ok := errors.AsType[*tandem.Error](err)
 	switch {
-	case !ok:
+	case !ok || e.Error() != err.Error(): // what wraps one says more
 		return err.Error()
 	case e.Cause != nil:
 		return e.Message + ": " + e.Cause.Error()

@@ -2,115 +2,70 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
+	"runtime"
 
 	"tandem"
+	"tandem/internal/certify"
 	"tandem/internal/config"
+	"tandem/internal/console"
+	"tandem/internal/distill"
+	"tandem/internal/student"
+	"tandem/internal/student/all"
 )
 
 type learnCmd struct {
 	jsonFlag
+	fieldFlags
 	From    string  `required:"" placeholder:"FILE" help:"JSON lines with one answered question each; - is standard input."`
-	Text    string  `default:"input" placeholder:"FIELD" help:"Field with the text; a path such as request.text reaches inside."`
-	Teacher string  `default:"teacher" placeholder:"FIELD" help:"Field with the large model's answer."`
-	Gold    string  `placeholder:"FIELD" help:"Field with the true answer, if some lines have it; only reported."`
-	Session string  `placeholder:"FIELD" help:"Field that groups lines which belong together, such as a conversation."`
-	Task    string  `default:"learnt" placeholder:"NAME" help:"Name of the task."`
-	Alpha   string  `default:"0.05" help:"Share of the student's answers that may differ from the teacher's."`
-	Delta   string  `default:"0.1" help:"Probability that this promise is wrong."`
+	Config  string  `short:"c" placeholder:"FILE" help:"Configuration to take the task from; without, any answer is a label."`
+	Task    string  `default:"learnt" placeholder:"NAME" help:"Name of the task (default: learnt)."`
+	Alpha   string  `placeholder:"SHARE" help:"Share of the student's answers that may differ from the teacher's (default: the task's, or 5%)."`
+	Delta   string  `placeholder:"SHARE" help:"Probability that this promise is wrong (default: the task's, or 10%)."`
 	Price   float64 `placeholder:"USD" help:"What one answer of the teacher costs, to estimate savings."`
 	Threads int     `placeholder:"N" help:"Processors to use (default: all)."`
-	Seed    uint64  `default:"1" help:"Seed of the split and the training."`
-	Data    string  `placeholder:"DIR" xor:"where" help:"Data folder to keep the student and the rows in, for tandem serve."`
+	Seed    uint64  `default:"1" placeholder:"N" help:"Decides which lines train and which test (default: 1); a data folder has a secret of its own for that."`
+	Data    string  `placeholder:"DIR" xor:"where" help:"Data folder to keep the student and the lines in, for tandem serve."`
 	Out     string  `short:"o" placeholder:"FILE" xor:"where" help:"File to write the student to."`
-	Hardest int     `default:"5" help:"How many of the hardest examples to show."`
 }
 
 // Help implements kong.HelpProvider.
 func (learnCmd) Help() string {
-	return "Three quarters of the lines train a student, the rest test it; the certificate says which share of the traffic " +
-		"it may answer and still keep the promise. With --data the student serves from then on as the task's first version.\n\n" +
-		"Examples:\n  tandem learn --from log.jsonl --text message --teacher answer\n" +
-		"  tandem learn --from log.jsonl --text request.text --teacher reply --alpha 2% --price 0.0004 --data ./tandem-data --task support\n" +
+	return "Two thirds of the lines train a student, the others test it. The certificate says which share of the traffic the " +
+		"student may answer so that the promise holds. With --data it serves from then on.\n\n" +
+		"Examples:\n  tandem learn --from log.jsonl\n" +
+		"  tandem learn --from log.jsonl --text request.message --teacher answer --alpha 2% --price 0.0004\n" +
+		"  tandem learn --from log.jsonl --config tandem.yaml --task support --data ./tandem-data\n" +
 		"  tandem learn --from log.jsonl --json > report.json"
 }
 
-// learnRow is one answered question.
-type learnRow struct {
-	Line    int
-	Text    string
-	Teacher string
-	Gold    string // "" when unknown
-	Session string // "" stands alone
-}
-
-// learnJob is what train needs.
-type learnJob struct {
-	Task     tandem.Task
-	Rows     iter.Seq2[learnRow, error] // an error ends the rows
-	Data     string                     // folder to keep the student in, "" for none
-	Threads  int                        // 0: all processors
-	Seed     uint64
-	Hardest  int
-	Progress func(done float64) // in [0, 1]
-}
-
-// learnReport is what came of it.
+// learnReport is what learn prints.
 type learnReport struct {
-	Task        string             `json:"task"`
-	Rows        int                `json:"rows"`
-	Outside     int                `json:"outside"` // rows whose answer cannot be a label; not learnt from
-	Labels      int                `json:"labels"`
-	Train       int                `json:"train_rows"`
-	Test        int                `json:"test_rows"`
-	Families    []string           `json:"families"`
-	Agreement   float64            `json:"agreement"` // with the teacher on the test rows, everything answered
-	Certificate tandem.Certificate `json:"certificate"`
-	Frontier    []frontier         `json:"frontier"`
-	Hardest     []hardExample      `json:"hardest"`
-	Gold        *goldReport        `json:"gold,omitempty"`
-	TrainSec    float64            `json:"train_s"`
-	Version     string             `json:"version,omitempty"` // in the data folder
-	Bytes       int                `json:"bytes"`             // size of the student
-	SavedUSD    float64            `json:"saved_usd_per_1000,omitempty"`
-	Artefact    []byte             `json:"-"`
+	distill.Report
+	Read     console.ImportReport `json:"read"`
+	Gold     *goldReport          `json:"gold,omitempty"`
+	SavedUSD float64              `json:"saved_usd_per_1000,omitempty"`
 }
 
-// frontier is what would be served under another promise.
-type frontier struct {
-	Alpha     float64 `json:"alpha"`
-	Served    float64 `json:"served"`
-	Threshold float64 `json:"threshold"`
-	Certified bool    `json:"certified"`
-}
-
-// hardExample is a test row on which student and teacher differ, the student
-// being sure.
-type hardExample struct {
-	Line    int     `json:"line"`
-	Text    string  `json:"text"`
-	Teacher string  `json:"teacher"`
-	Student string  `json:"student"`
-	Score   float64 `json:"score"`
-}
-
-// goldReport compares with the truth on test rows that have it.
+// goldReport compares with the truth on the test lines that have it.
 type goldReport struct {
 	Rows    int     `json:"rows"`
 	Teacher float64 `json:"teacher_accuracy"`
-	Student float64 `json:"student_accuracy"`
-	Cascade float64 `json:"cascade_accuracy"` // student where it would serve, else teacher
+	Student float64 `json:"student_accuracy"` // if it answered everything
+	Both    float64 `json:"both_accuracy"`    // the student where it would serve, else the teacher
 }
 
 // Run reads, trains, certifies and reports.
 func (c *learnCmd) Run(ctx context.Context, sys system) (err error) {
-	task, err := c.task()
+	if err := c.check(); err != nil {
+		return err
+	}
+	task, err := c.task(sys)
 	if err != nil {
 		return err
 	}
@@ -119,140 +74,214 @@ func (c *learnCmd) Run(ctx context.Context, sys system) (err error) {
 		return err
 	}
 	defer closing(closeInput, &err)
-	reading := newBar(sys, "reading ", size)
-	var training *bar
-	report, err := train(ctx, learnJob{
-		Task: task, Rows: c.rows(reading.reader(in)), Data: c.Data,
-		Threads: c.Threads, Seed: c.Seed, Hardest: c.Hardest,
-		Progress: func(done float64) {
-			if training == nil {
-				reading.finish(true)
-				training = newBar(sys, "learning", steps)
-			}
-			training.set(done, steps)
-		},
-	})
-	if training == nil {
-		reading.finish(err == nil)
-	} else {
-		training.finish(err == nil)
-	}
+	f, discard, err := c.folder(ctx)
 	if err != nil {
 		return err
 	}
-	report.SavedUSD = 1000 * c.Price * report.Certificate.Coverage
-	if c.Out != "" {
-		if err := writeWhole(c.Out, report.Artefact); err != nil {
-			return err
-		}
+	defer closing(discard, &err)
+
+	var gold []tandem.Trace
+	reading := newBar(sys, "reading", size)
+	read, err := importer{traces: f.store, key: f.key, labelled: func(string, string) {}}.each(ctx, &task,
+		console.Fields{Text: c.Text, Teacher: c.Teacher, Gold: c.Gold, Session: c.Session}, reading.reader(in),
+		func(t tandem.Trace) {
+			if t.Gold != "" && f.key.Certify(unit(&t)) {
+				gold = append(gold, t)
+			}
+		})
+	reading.finish(err == nil)
+	if err != nil {
+		return err
+	}
+	printFaults(sys, c.From, read)
+	if read.Imported+read.Known == 0 {
+		return fmt.Errorf("%s has no line to learn from", c.From)
+	}
+	report := learnReport{Read: read}
+	if report.Report, err = c.train(ctx, sys, f, &task); err != nil {
+		return err
+	}
+	if err := c.finish(ctx, f, &task, &report, gold); err != nil {
+		return err
 	}
 	if c.JSON {
 		return printJSON(sys.stdout, report)
 	}
-	return c.print(sys, report)
+	return c.print(sys, &report)
 }
 
-const steps = 1000 // of a bar over a share
+// unit is what the split into training and test lines goes by.
+func unit(t *tandem.Trace) string {
+	if t.Session != "" {
+		return t.Session
+	}
+	return t.ID
+}
 
-// task builds the task from the flags, with the bounds of a configuration.
-func (c *learnCmd) task() (tandem.Task, error) {
-	t := config.DefaultTask()
-	t.StoreInputs = true
-	t.MaxLabels = 10_000
+// task is that of the configuration or a new one, with the promise asked for.
+func (c *learnCmd) task(sys system) (tandem.Task, error) {
+	defaults := config.DefaultTask()
+	defaults.MaxLabels = 10_000
+	task := defaults.Tandem(c.Task, 1<<20)
+	if c.Config != "" {
+		cfg, err := config.Load(c.Config, sys.getenv)
+		if err != nil {
+			return task, err
+		}
+		configured, ok := cfg.Tasks[c.Task]
+		if !ok {
+			return task, usage("--task: %s has no task %q", c.Config, c.Task)
+		}
+		task = configured.Tandem(c.Task, int(cfg.Limits.InputBytes))
+	}
 	for _, f := range []struct {
 		name, text string
-		share      *config.Share
-	}{{"--alpha", c.Alpha, &t.Guarantee.Alpha}, {"--delta", c.Delta, &t.Guarantee.Delta}} {
-		if err := f.share.UnmarshalText([]byte(f.text)); err != nil || *f.share <= 0 || *f.share >= 1 {
-			return tandem.Task{}, usage("%s: %q is not a share between 0 and 1, such as 0.05 or 5%%", f.name, f.text)
+		into       *float64
+	}{{"--alpha", c.Alpha, &task.Guarantee.Alpha}, {"--delta", c.Delta, &task.Guarantee.Delta}} {
+		if f.text == "" {
+			continue
 		}
+		var s config.Share
+		if err := s.UnmarshalText([]byte(f.text)); err != nil || s <= 0 || s >= 1 {
+			return task, usage("%s: %q is not a share between 0 and 1, such as 0.05 or 5%%", f.name, f.text)
+		}
+		*f.into = float64(s)
 	}
-	if c.Price < 0 {
-		return tandem.Task{}, usage("--price: must not be negative")
+	if c.Price < 0 || c.Threads < 0 {
+		return task, usage("--price and --threads must not be negative")
 	}
-	return t.Tandem(c.Task, 1<<20), nil
+	return task, nil
 }
 
-func (c *learnCmd) print(sys system, r learnReport) error {
-	paint := painterFor(sys, sys.stdout)
-	cert := r.Certificate
-	verdict := paint.good("certified")
-	if cert.Status == tandem.Refused {
-		verdict = paint.warn("not certified")
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s\n\n", paint.title(r.Task), verdict)
-	fmt.Fprintf(&b, "%s\n\n", cert.Why)
-	rows := [][]string{
-		{"rows", fmt.Sprintf("%s (%s to train, %s to test)", thousands(r.Rows), thousands(r.Train), thousands(r.Test))},
-		{"labels", thousands(r.Labels)},
-		{"agreement", percent(r.Agreement) + " with the teacher if the student answered everything"},
-		{"promise", fmt.Sprintf("at most %s different from the teacher, wrong with probability %s", percent(cert.Alpha), percent(cert.Delta))},
-	}
-	if r.Outside > 0 {
-		rows = append(rows, []string{"left out", count(r.Outside, "row") + " whose answer cannot be a label"})
-	}
-	if cert.Status == tandem.Refused {
-		if cert.Needs > 0 {
-			rows = append(rows, []string{"missing", fmt.Sprintf("about %s more answered questions", thousands(cert.Needs))})
+// folder opens the data folder, or one that is thrown away afterwards.
+func (c *learnCmd) folder(ctx context.Context) (f *folder, discard func() error, err error) {
+	if c.Data != "" {
+		f, err := openFolder(ctx, c.Data, nil)
+		if err != nil {
+			return nil, nil, err
 		}
-	} else {
-		rows = append(rows,
-			[]string{"threshold", fmt.Sprintf("%.4f", cert.Threshold)},
-			[]string{"served", percent(cert.Coverage) + " of the traffic by the student"},
-			[]string{"tested", fmt.Sprintf("%s of %s accepted, %s of them different (p = %.3g)", thousands(cert.Accepted), thousands(cert.Rows), thousands(cert.Errors), cert.PValue)},
-		)
-		if c.Price > 0 {
-			rows = append(rows, []string{"saves", dollars(r.SavedUSD) + " per 1,000 requests"})
-		}
+		return f, f.store.Close, nil
 	}
-	rows = append(rows, []string{"student", fmt.Sprintf("%s, %s bytes, trained in %.1f s", strings.Join(r.Families, " + "), thousands(r.Bytes), r.TrainSec)})
-	if r.Gold != nil {
-		rows = append(rows, []string{"truth", fmt.Sprintf("on %s: teacher %s right, student %s, both together %s",
-			count(r.Gold.Rows, "row"), percent(r.Gold.Teacher), percent(r.Gold.Student), percent(r.Gold.Cascade))})
+	dir, err := os.MkdirTemp("", "tandem-learn-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a folder to work in: %w", err)
 	}
-	if r.Version != "" {
-		rows = append(rows, []string{"kept", fmt.Sprintf("as %s in %s", r.Version, c.Data)})
+	key := certify.Key(sha256.Sum256(fmt.Appendf(nil, "tandem learn %d", c.Seed)))
+	f, err = openFolder(ctx, dir, &key)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if c.Out != "" {
-		rows = append(rows, []string{"written", c.Out})
+	return f, func() error { return errors.Join(f.store.Close(), os.RemoveAll(dir)) }, nil
+}
+
+func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tandem.Task) (distill.Report, error) {
+	threads := c.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
 	}
-	if err := errors.Join(table(&b, rows), printFrontier(&b, r), printHardest(&b, r)); err != nil {
-		return err
-	}
-	_, err := io.WriteString(sys.stdout, b.String())
+	const steps = 1000
+	learning := newBar(sys, "learning", steps)
+	learner := distill.New(distill.Options{
+		Traces: f.store, Registry: kept{f}, Key: f.key, Families: all.Families(),
+		Task:    func(name string) (*tandem.Task, bool) { return task, name == task.Name },
+		Live:    func(string) (string, distill.Predictor, tandem.Certificate) { return "", nil, tandem.Certificate{} },
+		Log:     slog.New(slog.DiscardHandler),
+		Threads: threads, MaxRows: 1 << 30,
+		Progress: func(_ string, done float64) { learning.set(done, steps) },
+	})
+	report, err := learner.Refit(ctx, task.Name, distill.TriggerPerson)
+	learning.finish(err == nil)
+	return report, err
+}
+
+// kept lets a learner keep versions in the folder.
+type kept struct{ *folder }
+
+// Put implements distill.Registry.
+func (k kept) Put(ctx context.Context, v tandem.Version, artefact []byte, cert tandem.Certificate) (tandem.Version, tandem.Certificate, error) {
+	return k.registry.Put(ctx, v, artefact, cert)
+}
+
+// Promote implements distill.Registry.
+func (k kept) Promote(ctx context.Context, task, version, why string) error {
+	_, err := k.registry.Promote(ctx, task, version, why)
 	return err
 }
 
-func printFrontier(w io.Writer, r learnReport) error {
-	if len(r.Frontier) == 0 {
-		return nil
-	}
-	fmt.Fprintln(w, "\nUnder another promise, tested on the same rows (choose before you look, or the promise is worth less):")
-	rows := [][]string{{"  MAY DIFFER", "SERVED", "THRESHOLD"}}
-	for _, f := range r.Frontier {
-		served, threshold := percent(f.Served), fmt.Sprintf("%.4f", f.Threshold)
-		if !f.Certified {
-			served, threshold = "–", "cannot be promised yet"
-		}
-		rows = append(rows, []string{"  " + percent(f.Alpha), served, threshold})
-	}
-	return table(w, rows)
+// Shadow implements distill.Registry: a version stored is in the shadow.
+func (k kept) Shadow(context.Context, string, string, string) error { return nil }
+
+// Certificates implements distill.Registry.
+func (k kept) Certificates(ctx context.Context, task string) ([]tandem.Certificate, error) {
+	return k.store.Certificates(ctx, task)
 }
 
-func printHardest(w io.Writer, r learnReport) error {
-	if len(r.Hardest) == 0 {
+// finish adds what the learner does not report and writes the student out.
+func (c *learnCmd) finish(ctx context.Context, f *folder, task *tandem.Task, r *learnReport, gold []tandem.Trace) error {
+	if r.Certificate.Status == tandem.Valid {
+		r.SavedUSD = 1000 * c.Price * r.Certificate.Coverage
+	}
+	if r.Version == "" {
+		if c.Out != "" {
+			return fmt.Errorf("no student was trained, so nothing is written to %s: %s", c.Out, r.Certificate.Why)
+		}
 		return nil
 	}
-	fmt.Fprintln(w, "\nWhere the student was surest and differs from the teacher:")
-	rows := [][]string{{"  LINE", "SCORE", "TEACHER", "STUDENT", "TEXT"}}
-	for _, h := range r.Hardest {
-		rows = append(rows, []string{
-			fmt.Sprintf("  %d", h.Line), fmt.Sprintf("%.3f", h.Score),
-			brief(h.Teacher, 28), brief(h.Student, 28), brief(h.Text, 80),
-		})
+	versions, err := f.store.Versions(ctx, task.Name)
+	if err != nil {
+		return fmt.Errorf("read versions: %w", err)
 	}
-	return table(w, rows)
+	for _, v := range versions {
+		if v.Name != r.Version {
+			continue
+		}
+		blob, err := f.store.Artefact(ctx, v.Artefact)
+		if err != nil {
+			return fmt.Errorf("read the student: %w", err)
+		}
+		if c.Out != "" {
+			if err := writeWhole(c.Out, blob); err != nil {
+				return err
+			}
+		}
+		s, err := student.Load(all.Families(), blob)
+		if err != nil {
+			return fmt.Errorf("read the student: %w", err)
+		}
+		r.Gold = judge(s, task, r.Certificate, gold)
+	}
+	return nil
+}
+
+// judge compares student and teacher with the truth.
+func judge(s *student.Student, task *tandem.Task, cert tandem.Certificate, gold []tandem.Trace) *goldReport {
+	if len(gold) == 0 {
+		return nil
+	}
+	never := map[string]bool{}
+	for _, l := range task.NeverServe {
+		never[l] = true
+	}
+	var teacher, alone, both int
+	for i := range gold {
+		t := &gold[i]
+		p := s.Predict(&t.Input)
+		label := s.Labels()[p.Label]
+		serves := cert.Status == tandem.Valid && p.Score >= cert.Threshold && !never[label]
+		byTeacher, byStudent := t.Teacher == t.Gold, label == t.Gold
+		teacher += one(byTeacher)
+		alone += one(byStudent)
+		both += one(serves && byStudent || !serves && byTeacher)
+	}
+	n := float64(len(gold))
+	return &goldReport{Rows: len(gold), Teacher: float64(teacher) / n, Student: float64(alone) / n, Both: float64(both) / n}
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // writeWhole writes a file completely or not at all.

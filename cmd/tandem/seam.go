@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 
 	"tandem"
 	"tandem/internal/config"
@@ -34,16 +33,7 @@ var errNotWired = errors.New("not wired")
 // build makes the app of a configuration without starting anything.
 func build(context.Context, *config.Config, deps) (app, error) { return nil, errNotWired }
 
-// openDesk opens a data folder that no server holds and returns the console's
-// handler over it; tandem.Conflict when another process has it.
-func openDesk(context.Context, string, []tandem.Task) (http.Handler, func() error, error) {
-	return nil, nil, errNotWired
-}
-
 // askTeacher asks the task's teacher one question.
 func askTeacher(context.Context, *config.Config, tandem.Task, string) (string, error) {
 	return "", errNotWired
 }
-
-// train makes and certifies a student from recorded answers.
-func train(context.Context, learnJob) (learnReport, error) { return learnReport{}, errNotWired }

@@ -194,20 +194,17 @@ func (c *studentsRollbackCmd) Run(ctx context.Context, sys system) (err error) {
 // change makes a call that changes which version serves, and says what serves
 // now.
 func (f *deskFlags) change(ctx context.Context, sys system, d *desk, path, why string, asJSON bool) error {
-	var reply struct {
-		Task    string `json:"task"`
-		Version string `json:"version"`
-	}
+	var reply console.Change
 	if err := d.call(ctx, "POST", path, map[string]string{"why": why}, &reply); err != nil {
 		return err
 	}
 	if asJSON {
 		return printJSON(sys.stdout, reply)
 	}
-	serves := reply.Version + " serves now, within its certificate"
-	if reply.Version == "" {
-		serves = "the teacher answers everything now"
+	serves := reply.Serving + " serves what its certificate covers"
+	if reply.Serving == "" {
+		serves = "the teacher answers everything"
 	}
-	_, err := fmt.Fprintf(sys.stdout, "%s: %s\n", reply.Task, serves)
+	_, err := fmt.Fprintf(sys.stdout, "%s: %s (%s)\n", reply.Task, serves, reply.Event.Why)
 	return err
 }

@@ -21,19 +21,40 @@ type tracesCmd struct {
 type tracesImportCmd struct {
 	deskFlags
 	jsonFlag
-	Task   string `placeholder:"NAME" help:"Task that the answers belong to; needed when there are several."`
-	Format string `enum:"auto,pairs,openai" default:"auto" help:"pairs: {\"input\",\"teacher\"} per line; openai: requests with their responses; auto: found out."`
-	File   string `arg:"" help:"JSON lines to read; - is standard input."`
+	fieldFlags
+	Task string `placeholder:"NAME" help:"Task that the answers belong to; needed when there are several."`
+	File string `arg:"" help:"JSON lines to read; - is standard input."`
 }
 
 // Help implements kong.HelpProvider.
 func (tracesImportCmd) Help() string {
-	return "Lines that cannot be used are reported and left out; the others are stored. Importing a file again stores nothing twice.\n\n" +
-		"Examples:\n  tandem traces import --task support log.jsonl\n  zcat log.jsonl.gz | tandem traces import --task support -"
+	return "Reads {\"input\",\"teacher\"} rows, tandem's own exports, and logs and fine-tuning files in OpenAI's shape; other " +
+		"objects with --text and --teacher. Lines that cannot be used are reported and left out; the others are stored. Importing a file again stores nothing twice.\n\n" +
+		"Examples:\n  tandem traces import --task support log.jsonl\n  zcat log.jsonl.gz | tandem traces import --task support -\n" +
+		"  tandem traces import --task support --text request.message --teacher reply.intent calls.jsonl"
+}
+
+// fieldFlags say where in a line of JSON the values are.
+type fieldFlags struct {
+	Text    string `placeholder:"FIELD" help:"Field with the text; request.text and messages.0.content reach inside. Left out with --teacher, known shapes are recognised."`
+	Teacher string `placeholder:"FIELD" help:"Field with the large model's answer."`
+	Gold    string `placeholder:"FIELD" help:"Field with the true answer, where it is known."`
+	Session string `placeholder:"FIELD" help:"Field that groups lines which belong together, such as a conversation."`
+}
+
+// check wants both of the fields that matter, or neither.
+func (f *fieldFlags) check() error {
+	if (f.Text == "") != (f.Teacher == "") {
+		return usage("give both --text and --teacher, or neither")
+	}
+	return nil
 }
 
 // Run sends the file to the console.
 func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
 	in, size, closeInput, err := input(sys, c.File)
 	if err != nil {
 		return err
@@ -49,8 +70,10 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 		return err
 	}
 	q := url.Values{"task": {task}}
-	if c.Format != "auto" {
-		q.Set("format", c.Format)
+	for name, field := range map[string]string{"text": c.Text, "teacher": c.Teacher, "gold": c.Gold, "session": c.Session} {
+		if field != "" {
+			q.Set(name, field)
+		}
 	}
 	bar := newBar(sys, "importing", size)
 	var report console.ImportReport
@@ -62,18 +85,23 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 	if c.JSON {
 		return printJSON(sys.stdout, report)
 	}
-	_, err = fmt.Fprintf(sys.stdout, "%s read: %s imported, %s known already, %s not usable\n", count(report.Rows, "line"),
-		thousands(report.Imported), thousands(report.Skipped), thousands(report.Faulty))
-	for _, f := range report.Faults {
-		fmt.Fprintf(sys.stderr, "%s:%d: %s\n", c.File, f.Line, f.Message)
-	}
-	if hidden := report.Faulty - len(report.Faults); hidden > 0 {
-		fmt.Fprintf(sys.stderr, "and %s more\n", thousands(hidden))
-	}
-	if err == nil && report.Imported+report.Skipped == 0 {
+	_, err = fmt.Fprintf(sys.stdout, "%s: %s imported, %s known already, %s not usable\n", count(report.Lines, "line"),
+		thousands(report.Imported), thousands(report.Known), thousands(report.Faulty))
+	printFaults(sys, c.File, report)
+	if err == nil && report.Imported+report.Known == 0 {
 		return errors.New("nothing was imported")
 	}
 	return err
+}
+
+// printFaults lists the lines that could not be used.
+func printFaults(sys system, file string, r console.ImportReport) {
+	for _, f := range r.Faults {
+		fmt.Fprintf(sys.stderr, "%s:%d: %s\n", file, f.Line, f.Message)
+	}
+	if hidden := r.Faulty - len(r.Faults); hidden > 0 {
+		fmt.Fprintf(sys.stderr, "and %s more\n", thousands(hidden))
+	}
 }
 
 type tracesExportCmd struct {

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"tandem"
+	"tandem/internal/student/all"
 )
 
 // Bounds that are not worth a setting.
@@ -291,6 +292,5 @@ func inside(f *faults, at path, x float64, low, high bound) {
 		strconv.FormatFloat(x, 'f', -1, 64), words(low, "at least", "over"), words(high, "at most", "under"))
 }
 
-// families names the kinds of students there are, in the order in which they
-// are trained.
-func families() []string { return []string{"linear", "nearest"} }
+// families names the kinds of students that this program can train.
+func families() []string { return slices.Sorted(maps.Keys(all.Families())) }

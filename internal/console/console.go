@@ -28,11 +28,10 @@ type Reader interface {
 type Registry interface {
 	// Promote lets a version serve what its certificate covers;
 	// tandem.Conflict when it has no valid one.
-	Promote(ctx context.Context, task, version, why string) error
-	// Rollback lets the previous version serve again, or the teacher alone
-	// when there is none, and returns the name of what serves now ("" for the
-	// teacher alone).
-	Rollback(ctx context.Context, task, why string) (string, error)
+	Promote(ctx context.Context, task, version, why string) (tandem.Event, error)
+	// Rollback lets the version that served before serve again, or the
+	// teacher alone when there is none.
+	Rollback(ctx context.Context, task, why string) (tandem.Event, error)
 }
 
 // Learner trains students.
@@ -44,18 +43,24 @@ type Learner interface {
 
 // Importer stores traces that were recorded elsewhere.
 type Importer interface {
-	// Import reads JSON lines in the format, or recognises it when "". Lines
-	// that cannot be used are reported, not stored, and do not stop the
-	// others. Rows that are stored already are counted as skipped.
-	Import(ctx context.Context, task tandem.Task, format string, rows io.Reader) (ImportReport, error)
+	// Import reads JSON lines. Those that cannot be used are reported, not
+	// stored, and do not stop the others; those that are stored already are
+	// counted as known.
+	Import(ctx context.Context, task tandem.Task, fields Fields, rows io.Reader) (ImportReport, error)
+}
+
+// Fields names where in a line the values are; the known shapes are recognised
+// when all are empty.
+type Fields struct {
+	Text, Teacher, Gold, Session, Time, ID string
 }
 
 // ImportReport says what an import did.
 type ImportReport struct {
-	Rows     int         `json:"rows"`     // lines read
-	Imported int         `json:"imported"` // traces stored
-	Skipped  int         `json:"skipped"`  // stored already
-	Faulty   int         `json:"faulty"`   // lines that could not be used
+	Lines    int         `json:"lines"`
+	Imported int         `json:"imported"` // stored now
+	Known    int         `json:"known"`    // stored already
+	Faulty   int         `json:"faulty"`   // could not be used
 	Faults   []LineFault `json:"faults"`   // the first of them
 }
 
@@ -137,23 +142,41 @@ func status(t tandem.Task, s store.TaskStats, versions []tandem.Version, certifi
 		Gate: GateNone, Why: "no student yet; the teacher answers everything",
 	}
 	if n := len(certificates); n > 0 {
-		out.Certificate, out.Version, out.Why = &certificates[n-1], certificates[n-1].Version, certificates[n-1].Why
+		last := &certificates[n-1]
+		out.Certificate, out.Version, out.Why = last, last.Version, last.Why
+		if last.Status == tandem.Withdrawn {
+			out.Gate = GateClosed
+			for _, v := range versions {
+				if v.Name == last.Version {
+					out.Why = v.Why // of leaving service
+				}
+			}
+		}
 	}
-	for _, v := range versions {
-		if v.Stage != tandem.Serving {
-			continue
-		}
-		out.Gate, out.Version, out.Certificate = GateClosed, v.Name, certificateOf(certificates, v.Name)
-		if out.Certificate == nil {
-			out.Why = "the student serves without a certificate, so the teacher answers everything"
-			continue
-		}
+	serving := servingOf(versions)
+	if serving == "" {
+		return out
+	}
+	out.Version, out.Certificate, out.Gate = serving, certificateOf(certificates, serving), GateClosed
+	switch {
+	case out.Certificate == nil:
+		out.Why = serving + " has no certificate, so the teacher answers everything"
+	case out.Certificate.Status == tandem.Valid:
+		out.Gate, out.Why = GateOpen, out.Certificate.Why
+	default:
 		out.Why = out.Certificate.Why
-		if out.Certificate.Status == tandem.Valid {
-			out.Gate = GateOpen
-		}
 	}
 	return out
+}
+
+// servingOf returns the version that serves, "" when none does.
+func servingOf(versions []tandem.Version) string {
+	for _, v := range versions {
+		if v.Stage == tandem.Serving {
+			return v.Name
+		}
+	}
+	return ""
 }
 
 // certificateOf returns the newest certificate of a version.

@@ -79,11 +79,8 @@ func (c *Console) promote(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	version := r.PathValue("version")
-	if err := c.Registry.Promote(r.Context(), t.Name, version, why); err != nil {
-		return nil, err
-	}
-	return map[string]string{"task": t.Name, "version": version}, nil
+	event, err := c.Registry.Promote(r.Context(), t.Name, r.PathValue("version"), why)
+	return c.changed(r, event, err)
 }
 
 func (c *Console) rollback(r *http.Request) (any, error) {
@@ -95,11 +92,26 @@ func (c *Console) rollback(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	version, err := c.Registry.Rollback(r.Context(), t.Name, why)
+	event, err := c.Registry.Rollback(r.Context(), t.Name, why)
+	return c.changed(r, event, err)
+}
+
+// Change is what a promotion or rollback answers.
+type Change struct {
+	Task    string       `json:"task"`
+	Serving string       `json:"serving"` // version, "" for the teacher alone
+	Event   tandem.Event `json:"event"`
+}
+
+func (c *Console) changed(r *http.Request, event tandem.Event, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"task": t.Name, "version": version}, nil
+	versions, err := c.Reader.Versions(r.Context(), event.Task)
+	if err != nil {
+		return nil, err
+	}
+	return Change{Task: event.Task, Serving: servingOf(versions), Event: event}, nil
 }
 
 func (c *Console) learn(r *http.Request) (any, error) {
@@ -146,7 +158,12 @@ func (c *Console) importTraces(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := c.Importer.Import(r.Context(), t, r.URL.Query().Get("format"), r.Body)
+	q := r.URL.Query()
+	fields := Fields{
+		Text: q.Get("text"), Teacher: q.Get("teacher"), Gold: q.Get("gold"),
+		Session: q.Get("session"), Time: q.Get("time"), ID: q.Get("id"),
+	}
+	report, err := c.Importer.Import(r.Context(), t, fields, r.Body)
 	if report.Faults == nil {
 		report.Faults = []LineFault{}
 	}
