@@ -8,6 +8,7 @@ import (
 
 	"tandem"
 	"tandem/internal/config"
+	"tandem/internal/provider"
 )
 
 type checkCmd struct {
@@ -87,7 +88,7 @@ func (c *checkCmd) teacher(ctx context.Context, cfg *config.Config, t tandem.Tas
 	defer cancel()
 	begun := time.Now()
 	one := teacherCheck{Task: t.Name, Teacher: t.Teacher}
-	answer, err := askTeacher(ctx, cfg, t, "Hello, this is a test message.")
+	answer, err := askTeacher(ctx, cfg, &t, "Hello, this is a test message.")
 	one.Seconds = time.Since(begun).Seconds()
 	if err != nil {
 		one.Error = err.Error()
@@ -96,6 +97,27 @@ func (c *checkCmd) teacher(ctx context.Context, cfg *config.Config, t tandem.Tas
 	one.Answer = answer
 	_, one.Inside = t.Resolve(answer)
 	return one
+}
+
+// askTeacher makes one call, without retries: a check should show hiccups.
+func askTeacher(ctx context.Context, cfg *config.Config, t *tandem.Task, text string) (string, error) {
+	for _, m := range cfg.Models() {
+		if m.Alias != t.Teacher {
+			continue
+		}
+		p := cfg.Providers[m.Provider]
+		_, c, err := p.Config()
+		if err != nil {
+			return "", err
+		}
+		endpoint, err := c.Open()
+		if err != nil {
+			return "", err
+		}
+		reply, err := endpoint.Model(m.Model).Ask(ctx, provider.Question{Task: t, Input: tandem.TextInput(text)})
+		return reply.Text, errors.Join(err, endpoint.Close())
+	}
+	return "", fmt.Errorf("no provider has a model %q", t.Teacher)
 }
 
 func (c *checkCmd) print(sys system, r checkReport) error {

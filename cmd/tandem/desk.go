@@ -88,7 +88,7 @@ func (d *desk) call(ctx context.Context, method, path string, body, out any) err
 	switch b := body.(type) {
 	case nil:
 	case io.Reader:
-		reader = b
+		reader = struct{ io.Reader }{b} // the client would close a file that is not its own
 	default:
 		data, err := json.Marshal(b)
 		if err != nil {

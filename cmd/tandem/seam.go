@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"tandem"
 	"tandem/internal/config"
 )
 
@@ -32,8 +31,3 @@ var errNotWired = errors.New("not wired")
 
 // build makes the app of a configuration without starting anything.
 func build(context.Context, *config.Config, deps) (app, error) { return nil, errNotWired }
-
-// askTeacher asks the task's teacher one question.
-func askTeacher(context.Context, *config.Config, tandem.Task, string) (string, error) {
-	return "", errNotWired
-}
