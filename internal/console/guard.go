@@ -22,8 +22,9 @@ func (c *Console) guard(next http.Handler) http.Handler {
 		digests[i] = sha256.Sum256([]byte(token))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.RemoteAddr) || !isLoopback(r.Host) {
-			c.fail(w, r, tandem.Errorf(tandem.Unauthorized, "the console answers only this machine; call it through 127.0.0.1"))
+		here, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if !isLocal(r.RemoteAddr, here) || !isLocal(r.Host, here) {
+			c.fail(w, r, tandem.Errorf(tandem.Unauthorized, "the console answers only this machine; call it from there, through 127.0.0.1"))
 			return
 		}
 		if len(digests) > 0 {
@@ -41,17 +42,23 @@ func (c *Console) guard(next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback judges host:port or a host alone.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = strings.Trim(address, "[]")
+// isLocal says whether an address, host:port or a host alone, is this
+// machine's: a loopback address, or the one that the call came in on.
+func isLocal(address string, here net.Addr) bool {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host
 	}
-	if host == "localhost" {
+	if address == "localhost" {
 		return true
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	ip, err := netip.ParseAddr(strings.Trim(address, "[]"))
+	if err != nil {
+		return false
+	}
+	if tcp, ok := here.(*net.TCPAddr); ok && tcp.AddrPort().Addr().Unmap() == ip.Unmap() {
+		return true
+	}
+	return ip.Unmap().IsLoopback()
 }
 
 // route turns a function that returns a value or an error into a handler.
