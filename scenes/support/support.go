@@ -108,11 +108,13 @@ func parse(plain []byte) (*Desk, error) {
 			index[fields[1]] = len(d.intents)
 			d.intents = append(d.intents, intent{fields[1], fields[4], share, since(fields[2])})
 		case fields[0] == "message" && n == 7:
-			topic, ok := index[fields[3]]
-			if !ok || len(fields[2]) != 1 {
+			topic, ok1 := index[fields[3]]
+			gold, ok2 := index[fields[4]]
+			label, ok3 := index[fields[5]]
+			if !ok1 || !ok2 || !ok3 || len(fields[2]) != 1 || fields[6] == "" {
 				return nil, fmt.Errorf("bad message line %q", line)
 			}
-			d.add(fields[1], message{fields[6], d.intern(index, fields[5]), d.intern(index, fields[4]), fields[2][0], topic})
+			d.add(fields[1], message{fields[6], d.intents[label].name, d.intents[gold].name, fields[2][0], topic})
 		default:
 			return nil, fmt.Errorf("bad line %q", line)
 		}
@@ -139,14 +141,6 @@ func since(phase string) Phase {
 		return After
 	}
 	return Before
-}
-
-// intern gives the one copy of an intent's name.
-func (d *Desk) intern(index map[string]int, name string) string {
-	if i, ok := index[name]; ok {
-		return d.intents[i].name
-	}
-	return name
 }
 
 func (d *Desk) add(phase string, m message) {

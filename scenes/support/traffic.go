@@ -1,16 +1,18 @@
 package support
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // How customers write.
 const (
-	headShare  = 0.33 // requests with one of the few texts everybody sends
-	headSize   = 28   // such texts of the most frequent intent
+	headShare  = 0.36 // requests with one of the few texts everybody sends
+	headSize   = 20   // such texts of the most frequent intent
 	followUp   = 0.22 // requests that continue a conversation
 	sameTopic  = 0.45 // follow-ups about the same intent
 	sameText   = 0.05 // follow-ups that repeat the text
@@ -51,7 +53,7 @@ type player struct {
 }
 
 // Traffic gives an endless stream of messages, the same for the same seed and
-// phase. Intents follow Zipf's law; about a third of the requests repeat
+// phase. Intents follow the law of Zipf and Mandelbrot; about a third of the requests repeat
 // texts that many customers send, the others are dealt without repetition
 // until an intent has no more.
 func (d *Desk) Traffic(seed uint64, p Phase) iter.Seq[Message] {
@@ -157,13 +159,31 @@ func (pl *player) draw(topic int) int32 {
 	}
 	deck := pl.decks[topic]
 	if len(deck) == 0 {
-		deck = append(deck, all...)
-		for i := len(deck) - 1; i > 0; i-- {
-			j := pl.below(i + 1)
-			deck[i], deck[j] = deck[j], deck[i]
-		}
+		deck = pl.shuffle(append(deck, all...))
 	}
 	m := deck[len(deck)-1]
 	pl.decks[topic] = deck[:len(deck)-1]
 	return m
+}
+
+// shuffle orders messages by a hash of the seed. The phases deal from opposite
+// ends of the same order, so that what was sent before the change is the last
+// to be sent again after it.
+func (pl *player) shuffle(deck []int32) []int32 {
+	slices.SortFunc(deck, func(a, b int32) int {
+		x, y := mix(pl.seed, a), mix(pl.seed, b)
+		if pl.phase == After {
+			x, y = y, x
+		}
+		return cmp.Compare(x, y)
+	})
+	return deck
+}
+
+// mix is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+func mix(seed uint64, i int32) uint64 {
+	z := seed + (uint64(i)+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }

@@ -13,10 +13,12 @@ import (
 const (
 	poolBefore = 10500 // messages that can be sent before the change
 	poolAfter  = 4200  // messages that can be sent only after it, without the new intents
-	smallest   = 90    // messages of the rarest intent
-	zipf       = 0.7   // share of the intent of rank r is proportional to r^-zipf
-	several    = 0.055 // share of messages that ask for two things
-	unclear    = 0.055 // share of messages that fit more than one intent
+	smallest   = 150   // messages of the rarest intent
+	common     = 16    // patterns of an intent that also stand by themselves
+	zipf       = 1.3   // share of the intent of rank r is proportional to (r+flatten)^-zipf,
+	flatten    = 3     // the law of Zipf and Mandelbrot
+	several    = 0.050 // share of messages that ask for two things
+	unclear    = 0.050 // share of messages that fit more than one intent
 	secondary  = 0.34  // how often the teacher reads an unclear message the other way
 	mistaken   = 0.015 // how often the teacher gives a confusable intent
 	maxBytes   = 600
@@ -60,7 +62,7 @@ func build(m *material) (*corpus, error) {
 	return c, nil
 }
 
-// shares gives the old intents Zipf's law, less what files ask for by
+// shares gives the old intents the law of Zipf and Mandelbrot, less what files ask for by
 // themselves. The shares of the old intents sum to one.
 func shares(m *material) []float64 {
 	out := make([]float64, len(m.intents))
@@ -74,7 +76,7 @@ func shares(m *material) []float64 {
 			}
 		default:
 			rank++
-			out[i] = math.Pow(float64(rank), -zipf)
+			out[i] = math.Pow(float64(rank+flatten), -zipf)
 			sum += out[i]
 		}
 	}
@@ -89,7 +91,8 @@ func shares(m *material) []float64 {
 // write makes the messages of one intent.
 func (c *corpus) write(in *intent, before, after int) error {
 	// Patterns as they stand come first: they are the messages people repeat.
-	for _, p := range in.patterns {
+	bare := in.patterns[:min(common, len(in.patterns))]
+	for _, p := range bare {
 		if in.after {
 			break
 		}
@@ -98,7 +101,7 @@ func (c *corpus) write(in *intent, before, after int) error {
 		}
 	}
 	own := len(c.rows)
-	for n := 0; len(c.rows)-own < before-len(in.patterns); n++ {
+	for n := 0; len(c.rows)-own < before-len(bare); n++ {
 		if n > 40*before {
 			return fmt.Errorf("the patterns give no %d different messages", before)
 		}
@@ -109,7 +112,7 @@ func (c *corpus) write(in *intent, before, after int) error {
 	own = len(c.rows)
 	late := append(append([]string(nil), in.patterns...), in.late...)
 	if in.after {
-		for _, p := range in.patterns {
+		for _, p := range bare {
 			if err := c.add(in, p, 'a', true, 0); err != nil {
 				return err
 			}
@@ -147,7 +150,7 @@ func (c *corpus) draw(in *intent, patterns []string, phase byte, n int) error {
 
 // rank gives a position in [0, n), the first ones more often.
 func (w *writer) rank(n int) int {
-	const flat = 8
+	const flat = 1
 	total := 0.0
 	for i := range n {
 		total += 1 / float64(i+flat)

@@ -125,7 +125,7 @@ func (w *writer) speak(v *voice, s string) string {
 	case "teen":
 		s = w.abbreviate(strings.ToLower(s), 0.6)
 		if w.chance(0.4) {
-			s = strings.NewReplacer("'", "", ".", "").Replace(s)
+			s = strings.NewReplacer("'", "", ". ", " ").Replace(strings.TrimSuffix(s, "."))
 		}
 	case "learner":
 		s = w.loseWords(s)

@@ -40,38 +40,33 @@ func (w *writer) pick(list []string) string { return list[w.below(len(list))] }
 // "{name}" an entry of a slot or a made-up value.
 func (w *writer) expand(pattern string) (string, error) {
 	var b strings.Builder
-	rest, err := w.sequence(&b, pattern, 0)
-	if err != nil {
+	if err := w.sequence(&b, pattern, 0); err != nil {
 		return "", err
-	}
-	if rest != "" {
-		return "", fmt.Errorf("unexpected %q", rest)
 	}
 	return strings.Join(strings.Fields(b.String()), " "), nil
 }
 
-// sequence writes up to the end of the pattern, or of the alternative it is
-// in, and returns what is left.
-func (w *writer) sequence(b *strings.Builder, s string, depth int) (string, error) {
+// sequence writes a pattern, or one alternative of it. depth counts the slots
+// it is in.
+func (w *writer) sequence(b *strings.Builder, s string, depth int) error {
 	for s != "" {
 		switch s[0] {
 		case '(':
 			alternatives, rest, err := split(s)
 			if err != nil {
-				return "", err
+				return err
 			}
-			left, err := w.sequence(b, w.pick(alternatives), depth)
-			if err != nil || left != "" {
-				return left, err
+			if err := w.sequence(b, w.pick(alternatives), depth); err != nil {
+				return err
 			}
 			s = rest
 		case '{':
 			name, rest, ok := strings.Cut(s[1:], "}")
 			if !ok {
-				return "", errors.New("unclosed {")
+				return errors.New("unclosed {")
 			}
 			if err := w.slot(b, name, depth+1); err != nil {
-				return "", err
+				return err
 			}
 			s = rest
 		default:
@@ -83,7 +78,7 @@ func (w *writer) sequence(b *strings.Builder, s string, depth int) (string, erro
 			s = s[n:]
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // split takes "(a|b)rest" apart, leaving nested groups whole.
@@ -126,8 +121,7 @@ func (w *writer) slot(b *strings.Builder, name string, depth int) error {
 	if !ok {
 		return fmt.Errorf("unknown slot {%s}", name)
 	}
-	_, err := w.sequence(b, w.pick(list), depth)
-	return err
+	return w.sequence(b, w.pick(list), depth)
 }
 
 // value makes up numbers, dates and the like.
