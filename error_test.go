@@ -19,8 +19,8 @@ func TestError(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Error("the cause is out of reach of errors.Is")
 	}
-	plain := tandem.Errorf(tandem.NotFound, "no task %q", "suport")
-	if got, want := plain.Error(), `not_found: no task "suport"`; got != want {
+	plain := tandem.Errorf(tandem.NotFound, "no task %q", "billing")
+	if got, want := plain.Error(), `not_found: no task "billing"`; got != want {
 		t.Errorf("Error() = %q, want %q", got, want)
 	}
 	if plain.Unwrap() != nil {
