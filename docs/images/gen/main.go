@@ -95,8 +95,8 @@ func draw(d demo) string {
 	p(`<desc id="text">Share of requests answered by the student: %s before the change of the desk, %s at the end.</desc>`, percent(d.ShareLocal), percent(d.ShareEnd))
 	p(`<rect x=".5" y=".5" width="879" height="369" rx="14" fill="#fff" stroke="#e2e8f0"/>`)
 	p(`<text x="%g" y="38" font-size="18" font-weight="600" fill="#0f172a">Who answers: traffic moves from the large model to the student</text>`, left)
-	p(`<text x="%g" y="62" fill="#475569">%s answered here before the change · %s of those differ from the large model, at most %s promised · $ %.2f of $ %.2f saved</text>`,
-		left, percent(d.ShareLocal), percent(d.Disagreement), percent(d.Alpha), d.SavedUSD, d.SavedUSD+d.SpentUSD)
+	p(`<text x="%g" y="62" fill="#475569">%s answered here before the change · %s of those differ from the large model, at most %s promised</text>`,
+		left, percent(d.ShareLocal), percent(d.Disagreement), percent(d.Alpha))
 
 	// The large model has what the student leaves.
 	p(`<rect x="%g" y="%g" width="%g" height="%g" fill="#c7d2fe"/>`, left, top, right-left, bottom-top)
@@ -119,6 +119,7 @@ func draw(d demo) string {
 
 	p(`<rect x="%g" y="337" width="12" height="12" fill="#22a352"/><text x="%g" y="348" fill="#0f172a">student, in process</text>`, left, left+20)
 	p(`<rect x="%g" y="337" width="12" height="12" fill="#c7d2fe"/><text x="%g" y="348" fill="#0f172a">large model (in this demo a recording)</text>`, left+180, left+200)
+	p(`<text x="%g" y="348" text-anchor="end" fill="#0f172a">$ %.2f of $ %.2f saved</text>`, right, d.SavedUSD, d.SavedUSD+d.SpentUSD)
 	p(`</svg>`)
 	return b.String()
 }
