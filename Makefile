@@ -1,9 +1,8 @@
 # Everything here needs Go, git and make only; `make test RACE=1` and
 # `make cover` also need a C compiler for the race detector.
 
-SHELL   := /bin/bash
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TOOL    := go tool -modfile=tools/go.mod
+SHELL := /bin/bash
+TOOL  := go tool -modfile=tools/go.mod
 
 # Real recorded data for the tests that use it; without it they are skipped
 # and say so.
@@ -20,8 +19,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build ./tandem, one static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o tandem ./cmd/tandem
+build: ## build ./tandem, one static binary that knows its commit
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags '-s -w' -o tandem ./cmd/tandem
 
 .PHONY: demo
 demo: build ## watch the whole loop at work: learn, certify, serve, alarm, relearn
@@ -64,6 +63,11 @@ bench: build ## measure what docs/benchmarks.md shows
 .PHONY: generate
 generate: ## regenerate checked-in generated files
 	go generate ./...
+
+.PHONY: picture
+picture: build ## play the demo and draw docs/images/demo.svg from it
+	./tandem demo --once --json | tail -n 1 > docs/images/demo.json
+	go run ./docs/images/gen docs/images/demo.json > docs/images/demo.svg
 
 .PHONY: clean
 clean: ## remove what the other targets made
