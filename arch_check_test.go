@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -573,4 +574,12 @@ func (c *checker) requirements() {
 			c.broken("go.mod", "few dependencies, each with a reason", "add a line to "+c.most.modulesDoc, "%s has no reason", m)
 		}
 	}
+	for _, row := range moduleRow.FindAllSubmatch(text, -1) {
+		if m := string(row[1]); !slices.Contains(c.modules, m) {
+			c.broken(c.most.modulesDoc, "few dependencies, each with a reason", "remove the line", "%s is not in go.mod", m)
+		}
+	}
 }
+
+// moduleRow is the line of one module in the document.
+var moduleRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|")

@@ -170,8 +170,8 @@ func TestPlantedViolations(t *testing.T) {
 		},
 		{
 			"too many modules, none of them explained",
-			map[string]string{"go.mod": "module tandem\n\nrequire (\n\t" + strings.Join(numbered("example.com/m%d v1.0.0", 18), "\n\t") + "\n)\n\nrequire example.com/one v1.0.0\n", "docs/dependencies.md": "`example.com/one` " + strings.Join(numbered("`example.com/m%d`", 17), " ")},
-			[]string{"go.mod: 19 direct modules, budget 18", "go.mod: example.com/m18 has no reason"},
+			map[string]string{"go.mod": "module tandem\n\nrequire (\n\t" + strings.Join(numbered("example.com/m%d v1.0.0", 18), "\n\t") + "\n)\n\nrequire example.com/one v1.0.0\n", "docs/dependencies.md": "`example.com/one` " + strings.Join(numbered("`example.com/m%d`", 17), " ") + "\n| `example.com/gone` | it was useful |\n"},
+			[]string{"docs/dependencies.md: example.com/gone is not in go.mod", "go.mod: 19 direct modules, budget 18", "go.mod: example.com/m18 has no reason"},
 		},
 	}
 	for _, c := range cases {

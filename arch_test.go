@@ -98,6 +98,7 @@ var budgets = limits{
 		".Trace":              "one row of the learning log: splitting it would split every query, format and migration",
 		"bench.OffloadResult": "one line of results with every parameter in it, for plots and tables",
 		"bench.DriftResult":   "the same",
+		"bench.StreamResult":  "the same",
 	},
 }
 
