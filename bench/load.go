@@ -28,12 +28,13 @@ type Load struct {
 	Requests    int
 	Connections int
 	Timeout     time.Duration // for one answer
+	Want        []byte        // every right answer holds this; empty: not checked
 }
 
 // LoadResult is what one run of a load gave.
 type LoadResult struct {
 	Requests int           // answered with status 200
-	Failed   int           // answered with another status
+	Failed   int           // answered with another status, or not with what is wanted
 	Elapsed  time.Duration // of the whole run
 	P50, P99 time.Duration // of one answer
 	Sample   []byte        // the body of one answer, to look at
@@ -116,7 +117,7 @@ func (l Load) connection(ctx context.Context, messages [][]byte, took []time.Dur
 			return nil, fmt.Errorf("read answer: %w", err)
 		}
 		took[i] = time.Since(start)
-		if status != 200 {
+		if status != 200 || !bytes.Contains(body.Bytes(), l.Want) {
 			failed.Add(1)
 		}
 	}
