@@ -5,11 +5,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"strings"
 	"sync"
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/student"
 )
 
 // Drift measures how a deployed gate is watched: how often an alarm is raised
@@ -32,8 +32,7 @@ type Drift struct {
 	Before   int     // audits before a change
 	Jump     float64 // of the simulated change, added to alpha
 	Seed     uint64
-	Families []string
-	Fit      Fit
+	Families []student.Family
 	Progress func(done, total int) // called from one goroutine at a time
 }
 
@@ -202,7 +201,7 @@ func (d Drift) pools(ctx context.Context) (before, after pool, err error) {
 	if err != nil {
 		return before, after, err
 	}
-	t, err := newTrial(ctx, d.Fit, rows.Rows, nil, d.Seed, runtime.GOMAXPROCS(0))
+	t, err := newTrial(ctx, d.Families, rows.Rows, nil, d.Seed, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return before, after, err
 	}
@@ -337,7 +336,7 @@ func (d Drift) summary(s stream, detector string, k int, outcomes [][]outcome) D
 		r.Errors = "simulated"
 	} else {
 		r.Files, r.Change, r.Text, r.Teacher, r.After = d.Source.Paths, d.Change, d.Source.Text, d.Source.Teacher, d.Source.After
-		r.Family = strings.Join(d.Families, "+")
+		r.Family = familyNames(d.Families)
 	}
 	var delays, excess []float64
 	found := 0

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/student"
 )
 
 // Offload measures how much of recorded traffic a certificate lets a student
@@ -22,8 +22,7 @@ type Offload struct {
 	Alphas   []float64
 	Delta    float64
 	Seeds    int
-	Families []string
-	Fit      Fit
+	Families []student.Family
 	// Progress, when set, is told of every seed that is done, from one
 	// goroutine at a time.
 	Progress func(done, total int)
@@ -112,7 +111,7 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 	for i, alpha := range o.Alphas {
 		r := o.summary(alpha, outcomes[i])
 		r.P50Micros, r.TrainSeconds = micros, mean(took)
-		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, len(first.student.Labels)
+		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, len(first.student.Labels())
 		r.LeftOut = LeftOut{rows.Unlabeled + test.Unlabeled, rows.Blank + test.Blank, rows.Excluded + test.Excluded}
 		r.Seconds = time.Since(start).Seconds()
 		results[i] = r
@@ -161,7 +160,7 @@ func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seed
 			if ctx.Err() != nil {
 				return
 			}
-			t, err := newTrial(ctx, o.Fit, rows, test, uint64(s)+1, 1)
+			t, err := newTrial(ctx, o.Families, rows, test, uint64(s)+1, 1)
 			if err != nil {
 				cancel(fmt.Errorf("seed %d: %w", s+1, err))
 				return
@@ -217,17 +216,17 @@ func one(yes bool) int {
 func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 	r := OffloadResult{
 		Bench: "offload", Files: o.Source.Paths, Test: o.Test, Text: o.Source.Text, Teacher: o.Source.Teacher,
-		Gold: o.Source.Gold, Exclude: o.Source.Exclude, Family: strings.Join(o.Families, "+"),
+		Gold: o.Source.Gold, Exclude: o.Source.Exclude, Family: familyNames(o.Families),
 		Alpha: alpha, Delta: o.Delta, Seeds: o.Seeds,
 	}
-	var served, disagreement, agree, cascade, teacher, student []float64
+	var served, disagreement, agree, cascade, teacher, small []float64
 	for _, s := range outcomes {
 		n := float64(s.tested)
 		served = append(served, float64(s.served)/n)
 		agree = append(agree, float64(s.agree)/n)
 		cascade = append(cascade, float64(s.rightCascade)/n)
 		teacher = append(teacher, float64(s.rightTeacher)/n)
-		student = append(student, float64(s.rightStudent)/n)
+		small = append(small, float64(s.rightStudent)/n)
 		r.Refused += one(s.refused)
 		if s.served > 0 {
 			d := float64(s.wrong) / float64(s.served)
@@ -239,7 +238,7 @@ func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 	r.DisagreementMean, r.Agreement = mean(disagreement), mean(agree)
 	r.Within = r.Violations == 0 || 1-certify.BinomialTail(o.Seeds, o.Delta, r.Violations-1) >= 0.05
 	if o.Source.Gold != "" {
-		c, t, s := mean(cascade), mean(teacher), mean(student)
+		c, t, s := mean(cascade), mean(teacher), mean(small)
 		r.AccuracyCascade, r.AccuracyTeacher, r.AccuracyStudent = &c, &t, &s
 	}
 	return r

@@ -2,25 +2,17 @@ package bench
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"tandem"
 	"tandem/internal/certify"
 	"tandem/internal/student"
 )
-
-// Trained is a student with what it said, out of fold, about the rows it was
-// trained on: what the product knows before it certifies.
-type Trained struct {
-	Labels    []string
-	OutOfFold []certify.Row
-	Predict   func(in *tandem.Input) student.Prediction
-}
-
-// Fit trains a student as the product does.
-type Fit func(ctx context.Context, data student.Dataset, seed uint64, threads int) (Trained, error)
 
 // Split says how many rows each part of a trial has.
 type Split struct {
@@ -46,7 +38,8 @@ func divide(rows, test []Row, seed uint64) (fit, cert, tst []Row) {
 // trial is one student trained on one part of the rows, and its answers to the
 // two others.
 type trial struct {
-	student Trained
+	student *student.Student
+	report  student.Report // what training said about its own rows, out of fold
 	cert    []answered
 	test    []answered
 	split   Split
@@ -62,16 +55,17 @@ type answered struct {
 
 func (a *answered) wrong() bool { return a.label != a.Teacher }
 
-func newTrial(ctx context.Context, fit Fit, rows, test []Row, seed uint64, threads int) (*trial, error) {
+// newTrial trains as the product does.
+func newTrial(ctx context.Context, families []student.Family, rows, test []Row, seed uint64, threads int) (*trial, error) {
 	fitRows, certRows, testRows := divide(rows, test, seed)
 	data := dataset(fitRows)
 	start := time.Now()
-	trained, err := fit(ctx, data, seed, threads)
+	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("train on %d rows: %w", len(fitRows), err)
 	}
 	t := &trial{
-		student: trained, took: time.Since(start),
+		student: s, report: report, took: time.Since(start),
 		split: Split{len(fitRows), len(certRows), len(testRows)},
 	}
 	t.cert, t.test = t.answer(certRows), t.answer(testRows)
@@ -100,10 +94,7 @@ func (t *trial) answer(rows []Row) []answered {
 	for i, r := range rows {
 		in := tandem.TextInput(r.Text)
 		p := t.student.Predict(&in)
-		out[i] = answered{Row: r, score: p.Score}
-		if p.Label >= 0 && p.Label < len(t.student.Labels) {
-			out[i].label = t.student.Labels[p.Label]
-		}
+		out[i] = answered{Row: r, label: t.student.Labels()[p.Label], score: p.Score}
 	}
 	return out
 }
@@ -114,9 +105,40 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	grid := certify.Grid(t.student.OutOfFold, alpha, delta, len(rows))
+	outOfFold := make([]certify.Row, len(t.report.Scores))
+	for i, score := range t.report.Scores {
+		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
+	}
+	grid := certify.Grid(outOfFold, alpha, delta, len(rows))
 	return certify.Certify(rows, grid, alpha, delta)
 }
 
 // gate is the gate a certificate opens; a refused one opens none.
 func gate(r certify.Result) certify.Gate { return certify.Gate{Threshold: r.Threshold, Open: r.OK} }
+
+// Families picks families by name from a table, all of them when no name is
+// given, in alphabetical order.
+func Families(table map[string]student.Family, names []string) ([]student.Family, error) {
+	have := slices.Sorted(maps.Keys(table))
+	if len(names) == 0 {
+		names = have
+	}
+	families := make([]student.Family, len(names))
+	for i, name := range names {
+		f, ok := table[name]
+		if !ok {
+			return nil, tandem.Errorf(tandem.InvalidRequest, "there is no family %q; there are %s", name, strings.Join(have, ", "))
+		}
+		families[i] = f
+	}
+	return families, nil
+}
+
+// familyNames joins the names of families for a result.
+func familyNames(families []student.Family) string {
+	names := make([]string, len(families))
+	for i, f := range families {
+		names[i] = f.Name()
+	}
+	return strings.Join(names, "+")
+}
