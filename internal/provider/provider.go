@@ -22,6 +22,27 @@ type Model interface {
 	Forward(ctx context.Context, c Call) (*http.Response, error)
 }
 
+// Endpoint is one configured place where models are asked. Its models share
+// connections.
+type Endpoint interface {
+	// Model returns the model that the endpoint calls name. It does not check
+	// that there is one: that takes a call.
+	Model(name string) Model
+	// Policy is how the endpoint's models are to be asked.
+	Policy() Policy
+	// Close lets go of idle connections. Calls under way go on.
+	Close() error
+}
+
+// Config is what a kind of provider is configured with: one struct per folder,
+// whose exported fields are the keys of the configuration file.
+type Config interface {
+	// Check says what is wrong with the configuration, naming the keys.
+	Check() error
+	// Open makes the endpoint without calling it.
+	Open() (Endpoint, error)
+}
+
 // Question is a task's question to the teacher.
 type Question struct {
 	Task  *tandem.Task
@@ -54,7 +75,11 @@ type Error struct {
 	Message    string        // for people; no prompts, no keys
 	Retryable  bool          // another try may succeed
 	RetryAfter time.Duration // asked for by the upstream, 0 when not
-	Cause      error
+	// Adapted says that the model has learnt from this failure what the
+	// upstream does not take and will ask differently: try again at once.
+	Adapted bool
+	Usage   tandem.Usage // what the failed call cost all the same
+	Cause   error
 }
 
 // Error formats the failure and its cause.
