@@ -74,6 +74,7 @@ const (
 	Stored  Recorded = "stored"  // durable: survives a crash
 	Queued  Recorded = "queued"  // in memory, stored within moments
 	Dropped Recorded = "dropped" // the queue was full; counted in tandem_traces_dropped_total
+	Skipped Recorded = "skipped" // left out by sampling: an accepted answer that nobody audits
 )
 
 // Decision is the answer to one request, which step gave it and why, and what
