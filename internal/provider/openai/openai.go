@@ -206,5 +206,5 @@ func (m *model) Ask(ctx context.Context, q provider.Question) (provider.Reply, e
 	if res.StatusCode != http.StatusOK {
 		return provider.Reply{}, m.refusedStatus(ctx, res, how)
 	}
-	return readReply(ctx, res, how.format)
+	return readReply(ctx, res)
 }

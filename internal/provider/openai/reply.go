@@ -95,7 +95,7 @@ func (w *word) UnmarshalJSON(data []byte) error {
 }
 
 // readReply reads a response of status 200.
-func readReply(ctx context.Context, res *http.Response, f format) (provider.Reply, error) {
+func readReply(ctx context.Context, res *http.Response) (provider.Reply, error) {
 	body, err := readAll(res.Body, maxReply)
 	if err != nil {
 		if errors.Is(err, errTooLarge) {
@@ -120,7 +120,7 @@ func readReply(ctx context.Context, res *http.Response, f format) (provider.Repl
 		return provider.Reply{}, e
 	}
 	choice := reply.Choices[0]
-	text := unwrap(string(choice.Message.Content), f)
+	text := unwrap(string(choice.Message.Content))
 	switch {
 	case choice.Message.Refusal != "":
 		return provider.Reply{}, refusal("the model refused to answer", usage)
@@ -148,7 +148,7 @@ func (r *chatReply) usage() tandem.Usage {
 
 // unwrap takes the answer out of the JSON object a model was asked for. A
 // model may ignore that, or give an object unasked or in a code fence.
-func unwrap(text string, f format) string {
+func unwrap(text string) string {
 	s := strings.TrimSpace(text)
 	if inner, ok := strings.CutPrefix(s, "```"); ok {
 		inner = strings.TrimPrefix(inner, "json")
@@ -252,15 +252,24 @@ const maxRetryAfter = time.Hour
 
 // retryAfter reads how long the upstream wants to be left alone.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	var d time.Duration
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil {
-		d = time.Duration(ms * float64(time.Millisecond))
-	} else if s, err := strconv.ParseFloat(h.Get("Retry-After"), 64); err == nil {
-		d = time.Duration(s * float64(time.Second))
-	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
-		d = at.Sub(now)
+		return seconds(ms / 1000)
 	}
-	return min(max(d, 0), maxRetryAfter)
+	if s, err := strconv.ParseFloat(h.Get("Retry-After"), 64); err == nil {
+		return seconds(s)
+	}
+	if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
+		return seconds(at.Sub(now).Seconds())
+	}
+	return 0
+}
+
+// seconds is s as a duration in [0, maxRetryAfter].
+func seconds(s float64) time.Duration {
+	if !(s > 0) { // NaN too
+		return 0
+	}
+	return time.Duration(min(s, maxRetryAfter.Seconds()) * float64(time.Second))
 }
 
 var errTooLarge = errors.New("response too large")
