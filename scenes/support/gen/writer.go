@@ -140,6 +140,9 @@ func (w *writer) value(name string) (string, bool) {
 		return fmt.Sprintf(w.pick(forms), n), true
 	case "n":
 		return fmt.Sprint(2 + w.below(8)), true
+	case "nth":
+		d := 1 + w.below(28)
+		return fmt.Sprint(d) + ordinal(d), true
 	case "mbps":
 		return fmt.Sprint(1 + w.below(30)), true
 	case "clock":
