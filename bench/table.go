@@ -123,6 +123,19 @@ func ServeTable(r ServeResult) Table {
 	}
 }
 
+// ServeVerdict says whether the cost of answering is within what is asked:
+// at least 0.6 of the bare handler's rate, at most 1.5 times its median.
+func ServeVerdict(r ServeResult) string {
+	verdict := func(ok bool) string {
+		if ok {
+			return "met"
+		}
+		return "missed"
+	}
+	return fmt.Sprintf("%d requests a round over %d connections, %d rounds of each in turn, ratios within each pair of rounds. Asked for: at least 0.6 of the rate (%s), at most 1.5 times the median (%s).",
+		r.Requests, r.Connections, r.Rounds, verdict(r.RPSRatio >= 0.6), verdict(r.P50Ratio <= 1.5))
+}
+
 func percent(x float64, digits int) string { return fmt.Sprintf("%.*f %%", digits, 100*x) }
 
 func optional(x *float64) string {
@@ -152,4 +165,52 @@ func Put(document []byte, name, content string) ([]byte, error) {
 		return nil, tandem.Errorf(tandem.InvalidRequest, "in the document, <!-- bench %s --> is not ended by <!-- end -->", name)
 	}
 	return bytes.Join([][]byte{head, from, []byte(content), to, tail}, nil), nil
+}
+
+// StreamTable lays out what a stream came to.
+func StreamTable(r StreamResult) Table {
+	row := func(name string, s Spread) []string {
+		return []string{name, percent(s.Mean, 1), percent(s.SD, 1)}
+	}
+	t := Table{Head: []string{fmt.Sprintf("of %d requests, %d orders", r.Rows, r.Shuffles), "mean", "±"}}
+	t.Rows = append(t.Rows, row("answered by a student", r.Served), row("calls to the teacher, audits included", r.Calls),
+		row("agreement of all answers with the teacher", r.Agreement), row("disagreement of the student's answers", r.Disagreement))
+	if r.Accuracy != nil {
+		t.Rows = append(t.Rows, row("accuracy of all answers", *r.Accuracy), row("accuracy of the teacher", *r.TeacherGold))
+	}
+	plain := func(name string, s Spread) []string {
+		return []string{name, fmt.Sprintf("%.1f", s.Mean), fmt.Sprintf("%.1f", s.SD)}
+	}
+	t.Rows = append(t.Rows,
+		[]string{"cost", fmt.Sprintf("$ %.2f", r.CostUSD.Mean), fmt.Sprintf("%.2f", r.CostUSD.SD)},
+		plain("requests before a student answered first", r.FirstServed), plain("promotions", r.Promotions), plain("alarms", r.Alarms))
+	return t
+}
+
+// CurveTable lays out a stream over time.
+func CurveTable(r StreamResult) Table {
+	t := Table{Head: []string{"requests", "answered by a student", "right", "calls so far", "cost so far"}}
+	for _, p := range r.Curve {
+		t.Rows = append(t.Rows, []string{
+			fmt.Sprint(p.Requests), percent(p.Served, 1), percent(p.Right, 1), percent(p.Calls, 1), fmt.Sprintf("$ %.2f", p.CostUSD),
+		})
+	}
+	return t
+}
+
+// DiscountedTable lays out accuracy less the price of calls.
+func DiscountedTable(r StreamResult) Table {
+	t := Table{Head: []string{"λ", "tandem", "±", "always the teacher"}}
+	for _, d := range r.Discounted {
+		t.Rows = append(t.Rows, []string{
+			fmt.Sprintf("%.2f", d.Lambda), fmt.Sprintf("%.3f", d.Tandem.Mean), fmt.Sprintf("%.3f", d.Tandem.SD), fmt.Sprintf("%.3f", d.Always),
+		})
+	}
+	return t
+}
+
+// StreamFacts is one line on what a stream rests on.
+func StreamFacts(r StreamResult) string {
+	return fmt.Sprintf("%d rows, %d known at the start, %d labels; α %s, δ %s, audits %s, $ %g a call; family %s; accuracy is against %s.",
+		r.Rows, r.SeedRows, r.Labels, percent(r.Alpha, 0), percent(r.Delta, 0), percent(r.Audit, 0), r.Price, r.Family, r.DiscountedAgainst)
 }

@@ -37,7 +37,12 @@ type Player struct {
 	URL      string // of tandem, without a path
 	Task     string
 	Messages []Message
-	Change   int     // position of the first message after the change
+	Change   int // position of the first message after the change
+	// OnChange, when set, is called once, before that message is sent.
+	OnChange func(ctx context.Context) error
+	// Local, when set, hears of every message that a student answered, from
+	// one goroutine at a time.
+	Local    func(Message)
 	Rate     float64 // requests a second
 	Workers  int     // connections; more requests than that never run at once
 	Alpha    float64
@@ -88,7 +93,9 @@ func (p *Player) Run(ctx context.Context) (Result, error) {
 			cancel(err)
 		}
 	}()
-	p.pace(ctx, next)
+	if err := p.pace(ctx, next); err != nil {
+		cancel(err)
+	}
 	close(next)
 	group.Wait()
 	close(stop)
@@ -101,7 +108,7 @@ func (p *Player) Run(ctx context.Context) (Result, error) {
 
 // pace hands the messages out at the rate, or as fast as they are taken when
 // that is slower.
-func (p *Player) pace(ctx context.Context, next chan<- int) {
+func (p *Player) pace(ctx context.Context, next chan<- int) error {
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -111,15 +118,21 @@ func (p *Player) pace(ctx context.Context, next chan<- int) {
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
-				return
+				return nil
+			}
+		}
+		if i == p.Change && p.OnChange != nil {
+			if err := p.OnChange(ctx); err != nil {
+				return fmt.Errorf("make the change: %w", err)
 			}
 		}
 		select {
 		case next <- i:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // show draws frames until stop closes, and a last one then.

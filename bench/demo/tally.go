@@ -105,6 +105,9 @@ func (t *tally) answered(i int, r reply, took time.Duration) {
 		t.there = keep(t.there, took)
 		return
 	}
+	if t.p.Local != nil {
+		t.p.Local(t.p.Messages[i])
+	}
 	t.here = keep(t.here, took)
 	wrong := r.Choices[0].Message.Content != t.p.Messages[i].Answer
 	t.all.add(wrong)
