@@ -49,10 +49,13 @@ type Options struct {
 	// OnAlarm hears that the watchdog closed a task's gate. It may block.
 	OnAlarm func(ctx context.Context, a Alarm)
 
-	Now         func() time.Time // default time.Now
-	AuditQueue  int              // audits waiting or running at most, default 256
-	AuditAtOnce int              // audits running at most, default 8
-	StoreWait   time.Duration    // how long a teacher's answer waits for its trace to be durable, default 250 ms
+	Now func() time.Time // default time.Now
+	// NewID makes the ids of traces; default UUIDs of version 7, which come in
+	// order of time.
+	NewID       func() (string, error)
+	AuditQueue  int           // audits waiting or running at most, default 256
+	AuditAtOnce int           // audits running at most, default 8
+	StoreWait   time.Duration // how long a teacher's answer waits for its trace to be durable, default 250 ms
 }
 
 // Cascade answers requests. Run must be running for audits to be asked.
@@ -67,6 +70,9 @@ type Cascade struct {
 func New(opt Options) *Cascade {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.NewID == nil {
+		opt.NewID = newID
 	}
 	if opt.AuditQueue <= 0 {
 		opt.AuditQueue = 256
@@ -99,16 +105,21 @@ func (c *Cascade) Answer(ctx context.Context, req tandem.Request) (tandem.Decisi
 	if err := req.Input.Check(t.spec.Task.Takes, t.spec.Task.InputBytes); err != nil {
 		return tandem.Decision{}, err
 	}
-	id, err := uuid.NewV7()
+	id, err := c.opt.NewID()
 	if err != nil {
 		return tandem.Decision{}, &tandem.Error{Code: tandem.Internal, Message: "no randomness for a trace id", Cause: err}
 	}
-	r := request{t: t, req: req, id: id.String(), start: start}
+	r := request{t: t, req: req, id: id, start: start}
 	r.try = try(t, &req)
 	if r.try.reason == tandem.Accepted {
 		return c.serve(&r), nil
 	}
 	return c.teach(ctx, &r)
+}
+
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
 }
 
 // request is one request on its way through the steps.
