@@ -12,6 +12,7 @@ import (
 // TestMonitorNull10000Streams peeks at every one of 20,000 audits of each
 // stream, at the worst risk the promise allows.
 func TestMonitorNull10000Streams(t *testing.T) {
+	t.Parallel()
 	const audits = 20_000
 	streams := scaled(t, 10_000)
 	for _, c := range []struct{ alpha, delta float64 }{{0.05, 0.1}, {0.2, 0.05}} {
@@ -40,8 +41,9 @@ func TestMonitorNull10000Streams(t *testing.T) {
 // TestMonitorNullWithRatesPerRequest audits wrong answers more often than right
 // ones, so that the audits alone look twice as bad as the gate is.
 func TestMonitorNullWithRatesPerRequest(t *testing.T) {
+	t.Parallel()
 	const alpha, delta, audits = 0.1, 0.1, 3000
-	streams := scaled(t, 2000)
+	streams := scaled(t, 1000)
 	count := func(floor float64) (alarms, misses int) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		for range streams {
@@ -105,6 +107,7 @@ func delays(rng *rand.Rand, alpha, good, bad float64, past, runs int, found func
 
 // TestMonitorDelays measures the table of docs/guarantee.md.
 func TestMonitorDelays(t *testing.T) {
+	t.Parallel()
 	runs := max(scaled(t, 400)/2, 50)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, alpha := range []float64{0.02, 0.05, 0.1} {
@@ -195,8 +198,9 @@ func TestDriftARL(t *testing.T) {
 // TestIntervalAtEveryMoment peeks at the interval after every audit of streams
 // whose risk wanders.
 func TestIntervalAtEveryMoment(t *testing.T) {
+	t.Parallel()
 	const delta, audits = 0.1, 5000
-	streams := scaled(t, 1000)
+	streams := scaled(t, 500)
 	for _, risk := range []func(i int) float64{
 		func(int) float64 { return 0.01 },
 		func(int) float64 { return 0.5 },
