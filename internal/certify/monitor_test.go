@@ -60,7 +60,7 @@ func TestMonitorNullWithRatesPerRequest(t *testing.T) {
 					continue
 				}
 				alarmed = m.Observe(rate, rng.Float64() < risk).Alarm
-				missed = missed || !m.mean.inside(alpha)
+				missed = missed || m.Audits()%10 == 0 && !m.mean.inside(alpha)
 			}
 			if alarmed {
 				alarms++
@@ -199,12 +199,13 @@ func TestDriftARL(t *testing.T) {
 // whose risk wanders.
 func TestIntervalAtEveryMoment(t *testing.T) {
 	t.Parallel()
-	const delta, audits = 0.1, 5000
-	streams := scaled(t, 500)
+	const delta, audits = 0.1, 2000
+	streams := scaled(t, 300)
 	for _, risk := range []func(i int) float64{
 		func(int) float64 { return 0.01 },
 		func(int) float64 { return 0.5 },
-		func(i int) float64 { return 0.1 + 0.08*math.Sin(float64(i)/300) },
+		func(i int) float64 { return 0.1 + 0.08*math.Sin(float64(i)/150) },
+		func(i int) float64 { return float64(i % 2) }, // known each time, half on average
 	} {
 		rng := rand.New(rand.NewPCG(9, 10))
 		misses := 0
@@ -220,7 +221,7 @@ func TestIntervalAtEveryMoment(t *testing.T) {
 				}
 			}
 		}
-		atMost(t, "interval ever wrong", misses, streams, delta)
+		atMost(t, fmt.Sprintf("interval ever wrong (first risk %.2f)", risk(0)), misses, streams, delta)
 	}
 	m := NewMonitor(0.05, 0.1, 0)
 	if lo, hi := m.Interval(); lo != 0 || hi != 1 {
@@ -230,7 +231,7 @@ func TestIntervalAtEveryMoment(t *testing.T) {
 		m.Observe(0.1, i%25 == 0)
 	}
 	lo, hi := m.Interval()
-	if !(lo > 0.02 && lo < 0.04 && hi > 0.04 && hi < 0.06) {
+	if !(lo > 0.029 && lo < 0.04 && hi > 0.04 && hi < 0.053) {
 		t.Errorf("120 errors of 3000: [%g, %g]", lo, hi)
 	}
 	if !m.mean.inside(lo+1e-9) || !m.mean.inside(hi-1e-9) || m.mean.inside(lo-1e-6) || m.mean.inside(hi+1e-6) {
