@@ -22,6 +22,8 @@ type cli struct {
 	Traces   tracesCmd   `cmd:"" help:"Import and export what tandem learns from."`
 	Learn    learnCmd    `cmd:"" help:"Turn a log of answers into a certified student."`
 	Conf     configCmd   `cmd:"" name:"config" help:"Print the schema or an example of the configuration."`
+	Demo     demoCmd     `cmd:"" help:"Watch tandem learn a support desk, without a key or an account."`
+	Bench    benchCmd    `cmd:"" help:"Measure on recorded answers."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

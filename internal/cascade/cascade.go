@@ -35,7 +35,7 @@ type Recorder interface {
 // Observer hears of every decision, on the request's goroutine.
 type Observer interface {
 	Decided(d *tandem.Decision)
-	Audited(task string, wrong bool)
+	Audited(task string, result tandem.AuditResult, costUSD float64)
 }
 
 // Options of a Cascade. Recorder, Observer and Key are required.
@@ -48,11 +48,16 @@ type Options struct {
 	OnLabel func(task, label string)
 	// OnAlarm hears that the watchdog closed a task's gate. It may block.
 	OnAlarm func(ctx context.Context, a Alarm)
+	// OnDrift hears of a warning, after which more is audited. It may block.
+	OnDrift func(ctx context.Context, a Alarm)
 
-	Now         func() time.Time // default time.Now
-	AuditQueue  int              // audits waiting or running at most, default 256
-	AuditAtOnce int              // audits running at most, default 8
-	StoreWait   time.Duration    // how long a teacher's answer waits for its trace to be durable, default 250 ms
+	Now func() time.Time // default time.Now
+	// NewID makes the ids of traces; default UUIDs of version 7, which come in
+	// order of time.
+	NewID       func() (string, error)
+	AuditQueue  int           // audits waiting or running at most, default 256
+	AuditAtOnce int           // audits running at most, default 8
+	StoreWait   time.Duration // how long a teacher's answer waits for its trace to be durable, default 250 ms
 }
 
 // Cascade answers requests. Run must be running for audits to be asked.
@@ -68,6 +73,9 @@ func New(opt Options) *Cascade {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
+	if opt.NewID == nil {
+		opt.NewID = newID
+	}
 	if opt.AuditQueue <= 0 {
 		opt.AuditQueue = 256
 	}
@@ -82,6 +90,9 @@ func New(opt Options) *Cascade {
 	}
 	if opt.OnAlarm == nil {
 		opt.OnAlarm = func(context.Context, Alarm) {}
+	}
+	if opt.OnDrift == nil {
+		opt.OnDrift = func(context.Context, Alarm) {}
 	}
 	c := &Cascade{opt: opt, audits: newAuditQueue(opt.AuditQueue)}
 	c.live.Store(&plan{tasks: map[string]*taskPlan{}})
@@ -99,16 +110,21 @@ func (c *Cascade) Answer(ctx context.Context, req tandem.Request) (tandem.Decisi
 	if err := req.Input.Check(t.spec.Task.Takes, t.spec.Task.InputBytes); err != nil {
 		return tandem.Decision{}, err
 	}
-	id, err := uuid.NewV7()
+	id, err := c.opt.NewID()
 	if err != nil {
 		return tandem.Decision{}, &tandem.Error{Code: tandem.Internal, Message: "no randomness for a trace id", Cause: err}
 	}
-	r := request{t: t, req: req, id: id.String(), start: start}
+	r := request{t: t, req: req, id: id, start: start}
 	r.try = try(t, &req)
 	if r.try.reason == tandem.Accepted {
 		return c.serve(&r), nil
 	}
 	return c.teach(ctx, &r)
+}
+
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
 }
 
 // request is one request on its way through the steps.

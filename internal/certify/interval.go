@@ -29,7 +29,7 @@ func (c *running) observe(w float64, wrong bool) {
 }
 
 func (c *running) bounds() (lo, hi float64) {
-	if c.w <= 0 {
+	if c.w <= 0 || !(c.delta > 0 && c.delta < 1) {
 		return 0, 1
 	}
 	mean := c.wrong / c.w
@@ -67,6 +67,7 @@ func search(in, limit float64, inside func(float64) bool) float64 {
 func stitched(v, delta float64) float64 {
 	const eta, s, zeta = 2.0, 1.4, 3.1055 // zeta(1.4)
 	v = max(v, 1)
+	// log of h(log_η v)/delta with h(k) = (k+1)^s·zeta(s).
 	l := s*math.Log(math.Log(eta*v)/math.Log(eta)) + math.Log(zeta/delta)
 	k1 := (math.Pow(eta, 0.25) + math.Pow(eta, -0.25)) / math.Sqrt2
 	k2 := (math.Sqrt(eta) + 1) / 2

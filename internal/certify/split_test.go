@@ -1,6 +1,9 @@
 package certify
 
 import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"strings"
@@ -49,6 +52,17 @@ func TestKeyEdges(t *testing.T) {
 		}
 		if u := k.Unit(id); len(u) != 32 || u == (Key{8}).Unit(id) {
 			t.Errorf("unit %q", u)
+		}
+	}
+}
+
+func TestKeyIsHMAC(t *testing.T) {
+	k := Key{1, 2, 3, 250}
+	for _, id := range []string{"", "abc", strings.Repeat("x", 128), strings.Repeat("x", 300)} {
+		mac := hmac.New(sha256.New, k[:])
+		mac.Write(append([]byte{'a'}, id...))
+		if got := k.sum('a', id); !bytes.Equal(got[:], mac.Sum(nil)) {
+			t.Errorf("%d bytes: not HMAC-SHA-256", len(id))
 		}
 	}
 }

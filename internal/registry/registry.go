@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"tandem"
 	"tandem/internal/store"
@@ -93,6 +94,7 @@ func (r *Registry) Put(ctx context.Context, v tandem.Version, artefact []byte, c
 	if err != nil {
 		return tandem.Version{}, tandem.Certificate{}, err
 	}
+	ch.Event.Time = time.Now().UTC().Truncate(time.Microsecond)
 	if err := r.store.SetStages(ctx, ch); err != nil {
 		return tandem.Version{}, tandem.Certificate{}, fmt.Errorf("admit %s of %s: %w", v.Name, v.Task, err)
 	}
@@ -105,15 +107,34 @@ func (r *Registry) Put(ctx context.Context, v tandem.Version, artefact []byte, c
 func (r *Registry) Promote(ctx context.Context, task, version, why string) (tandem.Event, error) {
 	return r.change(ctx, task, "promote "+version, func(s *State) (store.Change, bool, error) {
 		ch, err := s.promote(version, why)
-		return ch, false, err
+		if err != nil {
+			return store.Change{}, false, err
+		}
+		// What cannot be loaded must not be promised to serve.
+		if _, err := r.store.Artefact(ctx, s.version(version).Artefact); err != nil {
+			return store.Change{}, false, fmt.Errorf("load %s of %s: %w", version, task, err)
+		}
+		return ch, false, nil
 	})
 }
 
 // Rollback returns to the version that served before with a certificate that
 // was not withdrawn, or closes the gate when there is none. The version left
-// loses its certificate.
+// loses its certificate. Versions whose artefact cannot be read are passed
+// over.
 func (r *Registry) Rollback(ctx context.Context, task, why string) (tandem.Event, error) {
 	return r.change(ctx, task, "roll back", func(s *State) (store.Change, bool, error) {
+		s.Lost = map[string]bool{}
+		for to := s.fallback(); to != nil; to = s.fallback() {
+			_, err := r.store.Artefact(ctx, to.Artefact)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return store.Change{}, false, fmt.Errorf("load %s of %s: %w", to.Name, task, err)
+			}
+			s.Lost[to.Name] = true
+		}
 		ch, err := s.rollback(why)
 		return ch, false, err
 	})
@@ -131,6 +152,11 @@ func (r *Registry) Withdraw(ctx context.Context, task, version, why string) (tan
 // Live returns the version that serves, its valid certificate and its
 // artefact; tandem.NotFound when none does.
 func (r *Registry) Live(ctx context.Context, task string) (Student, error) {
+	unlock, err := r.lock(ctx, task)
+	if err != nil {
+		return Student{}, err
+	}
+	defer unlock()
 	s, err := r.state(ctx, task)
 	if err != nil {
 		return Student{}, err
@@ -149,6 +175,11 @@ func (r *Registry) Live(ctx context.Context, task string) (Student, error) {
 // Shadow returns the newest version that runs in the shadow, with its
 // artefact; tandem.NotFound when none does.
 func (r *Registry) Shadow(ctx context.Context, task string) (Student, error) {
+	unlock, err := r.lock(ctx, task)
+	if err != nil {
+		return Student{}, err
+	}
+	defer unlock()
 	s, err := r.state(ctx, task)
 	if err != nil {
 		return Student{}, err
@@ -164,6 +195,11 @@ func (r *Registry) Shadow(ctx context.Context, task string) (Student, error) {
 
 // List returns a task's versions, oldest first, without artefacts.
 func (r *Registry) List(ctx context.Context, task string) ([]Student, error) {
+	unlock, err := r.lock(ctx, task)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	s, err := r.state(ctx, task)
 	if err != nil {
 		return nil, err
@@ -239,6 +275,7 @@ func (r *Registry) change(ctx context.Context, task, what string, decide func(*S
 	if err != nil || done {
 		return tandem.Event{}, err
 	}
+	ch.Event.Time = time.Now().UTC().Truncate(time.Microsecond)
 	if err := r.store.SetStages(ctx, ch); err != nil {
 		return tandem.Event{}, fmt.Errorf("%s of %s: %w", what, task, err)
 	}

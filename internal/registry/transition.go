@@ -15,6 +15,7 @@ type State struct {
 	Versions     []tandem.Version     // oldest first
 	Certificates []tandem.Certificate // oldest first
 	Events       []tandem.Event       // newest first
+	Lost         map[string]bool      // versions whose artefact cannot be read (any more)
 }
 
 // serving is the version that serves, nil when none does.
@@ -46,14 +47,14 @@ func (s *State) certificate(version string) *tandem.Certificate {
 	return nil
 }
 
-// fallback is the version that a rollback returns to: of those that served
-// and whose certificate was merely replaced, not withdrawn, the one that
-// served last. Events say when that was; where they have been lost, the
-// newest such version is taken.
+// fallback is the version that a rollback returns to: of those that served,
+// whose certificate was merely replaced, not withdrawn, and whose artefact is
+// still there, the one that served last. Events say when that was; where they
+// reach not far enough back, the newest such version is taken.
 func (s *State) fallback() *tandem.Version {
 	fit := func(v *tandem.Version) bool {
 		c := s.certificate(v.Name)
-		return v.Stage != tandem.Serving && c != nil && c.Status == tandem.Replaced
+		return v.Stage != tandem.Serving && !s.Lost[v.Name] && c != nil && c.Status == tandem.Replaced
 	}
 	for _, e := range s.Events {
 		if e.Kind != tandem.EventPromoted && e.Kind != tandem.EventRolledBack {
