@@ -12,7 +12,7 @@ import (
 
 func TestBanner(t *testing.T) {
 	t.Parallel()
-	cfg, err := config.Parse("tandem.yaml", examples.Config(), func(string) string { return "x" })
+	cfg, err := config.Parse("tandem.yaml", examples.Config(), func(name string) string { return map[string]string{"OPENAI_API_KEY": "x"}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
