@@ -97,30 +97,30 @@ func TestNotTandem(t *testing.T) {
 	}
 }
 
-// answerer answers every question with what it was asked.
-type answerer struct{ failure error }
+// echo answers every question with what it was asked.
+type echo struct{ failure error }
 
-func (a answerer) Answer(_ context.Context, r tandem.Request) (tandem.Decision, error) {
+func (a echo) Answer(_ context.Context, r tandem.Request) (tandem.Decision, error) {
 	return tandem.Decision{
 		TraceID: "t-1", Task: r.Task, Answer: strings.ToUpper(r.Input.Text()), Step: tandem.StudentStep, Model: "v3", Score: 0.97,
 		Certified: true, Reason: tandem.Accepted, Why: fmt.Sprintf("session %q, teacher %v", r.Session, r.Teacher), SavedUSD: 0.0004, Took: 12 * time.Microsecond,
 	}, a.failure
 }
 
-func (answerer) Feedback(context.Context, string, tandem.Feedback) error { return nil }
+func (echo) Feedback(context.Context, string, tandem.Feedback) error { return nil }
 
-func (answerer) Task(name string) (*tandem.Task, bool) {
+func (echo) Task(name string) (*tandem.Task, bool) {
 	return &tandem.Task{Name: name, Takes: []tandem.Kind{tandem.Text}}, name == "support"
 }
-func (answerer) Tasks() []string { return []string{"support"} }
-func (answerer) Model(string) (provider.Model, tandem.Price, bool) {
+func (echo) Tasks() []string { return []string{"support"} }
+func (echo) Model(string) (provider.Model, tandem.Price, bool) {
 	return nil, tandem.Price{}, false
 }
-func (answerer) Models() []string { return nil }
+func (echo) Models() []string { return nil }
 
 func TestAsk(t *testing.T) {
 	t.Parallel()
-	var a answerer
+	var a echo
 	g, err := gateway.New(gateway.Options{Answerer: a, Directory: a, Log: newLogger(config.Log{Level: "error"}, t.Output()), Tokens: []string{"one-token"}})
 	if err != nil {
 		t.Fatal(err)
