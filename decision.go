@@ -66,6 +66,16 @@ type Attempt struct {
 	Took    time.Duration `json:"took_ns"`
 }
 
+// AuditResult is what became of checking an accepted answer with the teacher.
+type AuditResult string
+
+// The results of an audit.
+const (
+	Agreed      AuditResult = "agreed"
+	Disagreed   AuditResult = "disagreed"
+	AuditFailed AuditResult = "failed" // the teacher did not answer; it counts for nothing
+)
+
 // Recorded says what has become of a decision's trace when the reply leaves.
 type Recorded string
 
@@ -74,6 +84,7 @@ const (
 	Stored  Recorded = "stored"  // durable: survives a crash
 	Queued  Recorded = "queued"  // in memory, stored within moments
 	Dropped Recorded = "dropped" // the queue was full; counted in tandem_traces_dropped_total
+	Skipped Recorded = "skipped" // left out by sampling: an accepted answer that nobody audits
 )
 
 // Decision is the answer to one request, which step gave it and why, and what

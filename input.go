@@ -50,17 +50,13 @@ func (in Input) Text() string {
 	if n <= 1 {
 		return first
 	}
-	var b strings.Builder
+	texts := make([]string, 0, n)
 	for i := range in.Parts {
-		if in.Parts[i].Kind != Text {
-			continue
+		if in.Parts[i].Kind == Text {
+			texts = append(texts, in.Parts[i].Text)
 		}
-		if b.Len() > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(in.Parts[i].Text)
 	}
-	return b.String()
+	return strings.Join(texts, "\n")
 }
 
 // Hash identifies the content of the input, independent of the process.

@@ -3,6 +3,8 @@ package tandem
 import (
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Label is one possible answer of a task.
@@ -64,27 +66,41 @@ func (t *Task) Open() bool { return len(t.Labels) == 0 }
 const MaxLabelBytes = 64
 
 // Resolve maps a teacher's raw reply to a label of the task. It forgives
-// surrounding space, quotes, a final full stop and letter case, nothing else.
-// ok is false when the reply lies outside the answer space.
+// surrounding space, quotes, closing full stops and letter case, nothing else.
+// ok is false when the reply lies outside the answer space. Resolving a label
+// gives the label itself.
 func (t *Task) Resolve(reply string) (label string, ok bool) {
 	s := strings.TrimSpace(reply)
-	s = strings.Trim(s, "\"'`")
-	s = strings.TrimSpace(strings.TrimSuffix(s, "."))
-	if s == "" {
-		return "", false
+	// As written first: a label may itself end in a full stop or a quote.
+	if label, ok = t.named(s); ok {
+		return label, true
 	}
-	for i := range t.Labels {
-		if t.Labels[i].Name == s {
-			return s, true
-		}
+	s = strings.TrimLeftFunc(s, isWrapping)
+	s = strings.TrimRightFunc(s, func(r rune) bool { return r == '.' || isWrapping(r) })
+	if label, ok = t.named(s); ok {
+		return label, true
 	}
-	for i := range t.Labels {
-		if strings.EqualFold(t.Labels[i].Name, s) {
-			return t.Labels[i].Name, true
-		}
-	}
-	if t.Open() && len(s) <= MaxLabelBytes && !strings.ContainsAny(s, "\n\r\t") {
+	if t.Open() && s != "" && len(s) <= MaxLabelBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) {
 		return s, true
 	}
 	return "", false
+}
+
+// named finds the label of the name, in the same letter case if there is one.
+func (t *Task) named(name string) (string, bool) {
+	for i := range t.Labels {
+		if t.Labels[i].Name == name {
+			return name, true
+		}
+	}
+	for i := range t.Labels {
+		if strings.EqualFold(t.Labels[i].Name, name) {
+			return t.Labels[i].Name, true
+		}
+	}
+	return "", false
+}
+
+func isWrapping(r rune) bool {
+	return unicode.IsSpace(r) || r == '"' || r == '\'' || r == '`'
 }

@@ -14,12 +14,15 @@ import (
 type Traces interface {
 	// Write stores a batch in one durable transaction: when it returns nil,
 	// the batch survives a crash. Labels may name traces of the same batch.
-	// Trace ids already stored and labels of unknown traces are ignored.
+	// Trace ids already stored and labels of unknown traces are ignored. A
+	// trace without id or task makes the whole batch fail with
+	// tandem.InvalidRequest; nothing of it is stored.
 	Write(ctx context.Context, b Batch) error
 	// Trace returns one trace; tandem.NotFound when there is none.
 	Trace(ctx context.Context, id string) (tandem.Trace, error)
 	// Traces yields what matches, in time order (ties by id), newest first
-	// when q.Newest. The first error ends the sequence.
+	// when q.Newest. The first error ends the sequence. No lock is held between
+	// two traces: what is written meanwhile may or may not be seen.
 	Traces(ctx context.Context, q Query) iter.Seq2[tandem.Trace, error]
 	// Stats counts the traces of a task.
 	Stats(ctx context.Context, task string) (TaskStats, error)
@@ -35,10 +38,11 @@ type Batch struct {
 }
 
 // Label adds to a trace what became known after its reply: the teacher's
-// answer to an audit, a repeated answer, or feedback.
+// answer to an audit, a repeated answer, or feedback. A later label of the
+// same trace wins field by field.
 type Label struct {
 	TraceID      string
-	Teacher      string // set when not ""
+	Teacher      string // set when not "" or OutsideSpace; the trace is labelled from then on
 	TeacherModel string
 	OutsideSpace bool
 	TeacherAgain string  // set when not ""
@@ -50,7 +54,7 @@ type Label struct {
 // Query selects traces. Zero fields do not restrict.
 type Query struct {
 	Task     string
-	After    string    // only traces after this id in the order asked for
+	After    string    // only traces after this id in the order asked for; tandem.NotFound when there is no such trace
 	Since    time.Time // inclusive
 	Until    time.Time // exclusive
 	Labelled bool      // only traces with a teacher's label
@@ -76,14 +80,20 @@ type Students interface {
 	// certificate's ID and Version set in what is returned.
 	PutVersion(ctx context.Context, v tandem.Version, artefact []byte, c tandem.Certificate) (tandem.Version, tandem.Certificate, error)
 	// SetStages changes stages, certificate states and adds an event in one
-	// transaction.
+	// transaction. At most one version of a task serves: a change that would
+	// make two is a tandem.Conflict, an unknown version or certificate
+	// tandem.NotFound, and neither changes anything.
 	SetStages(ctx context.Context, ch Change) error
 	// Versions lists a task's versions, oldest first.
 	Versions(ctx context.Context, task string) ([]tandem.Version, error)
 	// Certificates lists a task's certificates, oldest first.
 	Certificates(ctx context.Context, task string) ([]tandem.Certificate, error)
-	// Artefact returns the bytes whose sha256 is given, verified.
+	// Artefact returns the bytes whose sha256 is given, verified;
+	// tandem.NotFound when there are none (any more).
 	Artefact(ctx context.Context, sha256 string) ([]byte, error)
+	// DropArtefacts deletes the artefacts of the versions, which stay listed,
+	// and says how many went. Bytes that another version also has are kept.
+	DropArtefacts(ctx context.Context, task string, versions []string) (int, error)
 }
 
 // Change is one transition of a task's students.

@@ -27,6 +27,9 @@ type Dataset struct {
 type Options struct {
 	Seed    uint64
 	Threads int // processors to use, at least 1
+	// Quick asks for a cheaper training of nearly the same quality, for
+	// members that are only needed to judge the method.
+	Quick bool
 	// Progress, when set, is told how much of the work is done, in [0, 1],
 	// from one goroutine at a time.
 	Progress func(done float64)
@@ -56,6 +59,24 @@ type Member interface {
 	Predict(in *tandem.Input, out *Output)
 	// MarshalBinary encodes the member for its family's Load.
 	MarshalBinary() ([]byte, error)
+}
+
+// View is what several members may read of one input, such as its hashed
+// words. It is scratch: Fill overwrites it.
+type View interface {
+	Fill(in *tandem.Input)
+}
+
+// Viewer is a member that predicts from a view. Members of one student whose
+// views have the same name share it, so that an input is read once.
+type Viewer interface {
+	Member
+	// View names the view the member reads.
+	View() string
+	// NewView makes an empty one. Views of one name are interchangeable.
+	NewView() View
+	// PredictView is Predict for an input the view was filled with.
+	PredictView(v View, out *Output)
 }
 
 // Output is what one member says about one input.

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"tandem/bench"
+	"tandem/internal/student/all"
+)
+
+type benchCmd struct {
+	Offload benchOffloadCmd `cmd:"" help:"How much of recorded traffic a certificate lets a student answer."`
+	Stream  benchStreamCmd  `cmd:"" help:"How a task learns from nothing, request by request."`
+	Drift   benchDriftCmd   `cmd:"" help:"How soon a broken promise is noticed, and how often an alarm is false."`
+	Serve   benchServeCmd   `cmd:"" help:"What answering over HTTP costs beside a bare handler."`
+	All     benchAllCmd     `cmd:"" help:"Run the whole table and write it into docs/benchmarks.md."`
+}
+
+// rowsFlags say where recorded answers are.
+type rowsFlags struct {
+	CSV     []string `name:"csv" sep:"none" placeholder:"FILE" help:"File of recorded answers (.csv with a header, .jsonl, or .json splits of [text, label] pairs); repeat to join several."`
+	Text    string   `default:"text" placeholder:"COL" help:"Column with the text."`
+	Teacher string   `default:"teacher" placeholder:"COL" help:"Column with the large model's answer."`
+	Gold    string   `placeholder:"COL" help:"Column with the true answer, if there is one."`
+	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
+	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
+	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all)."`
+}
+
+func (f *rowsFlags) source() bench.Source {
+	return bench.Source{Paths: f.CSV, Text: f.Text, Teacher: f.Teacher, Gold: f.Gold, Exclude: f.Exclude, Splits: f.Split}
+}
+
+type benchOffloadCmd struct {
+	rowsFlags
+	jsonFlag
+	Test  string   `placeholder:"FILE" help:"Test on this file instead of a part of the rows."`
+	Alpha []string `default:"0.05,0.1" placeholder:"SHARE" help:"Tolerated disagreement with the teacher; several after commas."`
+	Delta string   `default:"0.1" placeholder:"SHARE" help:"Probability that the promise is wrong."`
+	Seeds int      `default:"20" help:"How often the rows are split anew."`
+}
+
+// Help implements kong.HelpProvider.
+func (benchOffloadCmd) Help() string {
+	return "For every seed the rows are split into 50 % to train, 25 % to certify and 25 % to test (with --test: 75 % and 25 %, " +
+		"and the whole test file). Rows without a teacher's answer are skipped and counted. With --json, one line per alpha.\n\n" +
+		"Examples:\n  tandem bench offload --csv log.csv --text message --teacher gpt_label --alpha 0.05,0.1\n" +
+		"  tandem bench offload --csv data_full.json --teacher intent --exclude-label oos --alpha 0.05 --json"
+}
+
+// Run measures and prints.
+func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
+	results, err := c.measure(ctx, sys)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return jsonLines(sys.stdout, results)
+	}
+	_, err = fmt.Fprintf(sys.stdout, "%s\n%s\n", bench.OffloadTable(results, nil), bench.OffloadFacts(results[0]))
+	return err
+}
+
+func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
+	o := bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds}
+	var err error
+	if o.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+		return nil, err
+	}
+	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
+		return nil, err
+	}
+	if o.Delta, err = number("--delta", c.Delta); err != nil {
+		return nil, err
+	}
+	return benched(sys, "seeds", func(progress func(done, total int)) ([]bench.OffloadResult, error) {
+		o.Progress = progress
+		return o.Run(ctx)
+	})
+}
+
+type benchStreamCmd struct {
+	rowsFlags
+	jsonFlag
+	Seeds     string   `name:"seed-rows" placeholder:"FILE" help:"Rows known at the start."`
+	SeedLabel string   `placeholder:"COL" help:"Column of their label (default: as --teacher)."`
+	Alpha     string   `default:"0.1" placeholder:"SHARE" help:"Tolerated disagreement with the teacher."`
+	Delta     string   `default:"0.1" placeholder:"SHARE" help:"Probability that the promise is wrong."`
+	Audit     string   `default:"0.05" placeholder:"SHARE" help:"Share of served answers that is checked with the teacher."`
+	Price     float64  `default:"0.001" placeholder:"USD" help:"What one call to the teacher costs."`
+	Lambda    []string `default:"0.05,0.1,0.2,0.3,0.4,0.5" placeholder:"X" help:"Prices of a call in accuracy, for the discounted accuracy."`
+	Shuffles  int      `default:"5" help:"How many orders of the rows to play."`
+	Points    int      `default:"10" help:"Points of the curve."`
+}
+
+// Help implements kong.HelpProvider.
+func (benchStreamCmd) Help() string {
+	return "The rows come one by one as requests; each is judged before anything is learnt from it. The cascade, the learner " +
+		"and the watchdog are the ones that serve; time is simulated, so training costs no requests.\n\n" +
+		"Examples:\n  tandem bench stream --csv log.csv --text message --teacher gpt_label --gold truth\n" +
+		"  tandem bench stream --csv log.csv --teacher gpt_label --seed-rows first.csv --seed-label label --json"
+}
+
+// Run measures and prints.
+func (c *benchStreamCmd) Run(ctx context.Context, sys system) error {
+	result, err := c.measure(ctx, sys)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return jsonLines(sys.stdout, []bench.StreamResult{result})
+	}
+	_, err = fmt.Fprintf(sys.stdout, "%s\n%s\n%s\n%s\n", bench.StreamTable(result), bench.CurveTable(result), bench.DiscountedTable(result), bench.StreamFacts(result))
+	return err
+}
+
+func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamResult, error) {
+	s := bench.Stream{
+		Source: c.source(), Seeds: c.Seeds, SeedLabel: c.SeedLabel, Price: c.Price,
+		Shuffles: c.Shuffles, Points: c.Points, Families: all.Families(), Names: c.Family,
+	}
+	var err error
+	for _, n := range []struct {
+		flag, text string
+		into       *float64
+	}{{"--alpha", c.Alpha, &s.Alpha}, {"--delta", c.Delta, &s.Delta}, {"--audit", c.Audit, &s.Audit}} {
+		if *n.into, err = number(n.flag, n.text); err != nil {
+			return bench.StreamResult{}, err
+		}
+	}
+	if s.Lambdas, err = numbers("--lambda", c.Lambda); err != nil {
+		return bench.StreamResult{}, err
+	}
+	return benched(sys, "requests", func(progress func(done, total int)) (bench.StreamResult, error) {
+		s.Progress = progress
+		return s.Run(ctx)
+	})
+}
+
+type benchDriftCmd struct {
+	rowsFlags
+	jsonFlag
+	After   string   `placeholder:"COL" help:"Change: from here on this column is the teacher."`
+	Change  []string `sep:"none" placeholder:"FILE" help:"Change: from here on the rows of this file; repeat to join several."`
+	Alpha   string   `default:"0.1" placeholder:"SHARE" help:"Tolerated disagreement with the teacher."`
+	Delta   string   `default:"0.1" placeholder:"SHARE" help:"Probability of ever raising a false alarm."`
+	Drift   string   `default:"0.0005" placeholder:"X" help:"Inverse of the mean audits between false drift warnings."`
+	Audit   string   `default:"0.05" placeholder:"SHARE" help:"Share of served answers that is checked with the teacher."`
+	Jump    string   `default:"0.1" placeholder:"SHARE" help:"How much the risk grows in the simulated change."`
+	Replays int      `default:"1000" help:"How many streams of each kind to play."`
+	Audits  int      `default:"2000" help:"Audits in a stream without a change, and at most after one."`
+	Before  int      `default:"500" help:"Audits before a change."`
+	Seed    uint64   `default:"1" help:"Seed of the split, the training and the replays."`
+}
+
+// Help implements kong.HelpProvider.
+func (benchDriftCmd) Help() string {
+	return "Without --csv only simulated streams are played: answers that differ from the teacher's exactly as often as is " +
+		"promised, and a jump from there. With it a student is trained and certified, and its answers to rows it has not seen " +
+		"are replayed as well. The two textbook tests beside tandem's are looked at after every audit, as people do.\n\n" +
+		"Examples:\n  tandem bench drift\n  tandem bench drift --csv log.csv --teacher gpt4 --after gpt35 --json\n" +
+		"  tandem bench drift --csv may.csv --change june.csv --teacher gpt4"
+}
+
+// Run measures and prints.
+func (c *benchDriftCmd) Run(ctx context.Context, sys system) error {
+	results, err := c.measure(ctx, sys)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return jsonLines(sys.stdout, results)
+	}
+	_, err = fmt.Fprintln(sys.stdout, bench.DriftTable(results))
+	return err
+}
+
+func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftResult, error) {
+	d := bench.Drift{Source: c.source(), Change: c.Change, Replays: c.Replays, Audits: c.Audits, Before: c.Before, Seed: c.Seed}
+	d.Source.After = c.After
+	var err error
+	for _, n := range []struct {
+		flag, text string
+		into       *float64
+	}{
+		{"--alpha", c.Alpha, &d.Alpha}, {"--delta", c.Delta, &d.Delta}, {"--drift", c.Drift, &d.Drift},
+		{"--audit", c.Audit, &d.Rate}, {"--jump", c.Jump, &d.Jump},
+	} {
+		if *n.into, err = number(n.flag, n.text); err != nil {
+			return nil, err
+		}
+	}
+	if d.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+		return nil, err
+	}
+	return benched(sys, "streams", func(progress func(done, total int)) ([]bench.DriftResult, error) {
+		d.Progress = progress
+		return d.Run(ctx)
+	})
+}
+
+// benched runs a measurement behind a progress bar.
+func benched[R any](sys system, what string, run func(progress func(done, total int)) (R, error)) (R, error) {
+	const steps = 1000
+	b := newBar(sys, what, steps)
+	r, err := run(func(done, total int) { b.set(float64(done)/float64(total), steps) })
+	b.finish(err == nil)
+	return r, err
+}
+
+// jsonLines prints one line per result.
+func jsonLines[R any](w io.Writer, results []R) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for _, r := range results {
+		if err := e.Encode(r); err != nil {
+			return fmt.Errorf("print the result: %w", err)
+		}
+	}
+	return nil
+}
+
+// number reads a number such as 0.05 or 5%.
+func number(flag, text string) (float64, error) {
+	digits, isPercent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	x, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	if err != nil {
+		return 0, usage("%s: %q is no number such as 0.05 or 5%%", flag, text)
+	}
+	if isPercent {
+		x /= 100
+	}
+	return x, nil
+}
+
+func numbers(flag string, texts []string) ([]float64, error) {
+	out := make([]float64, len(texts))
+	for i, t := range texts {
+		var err error
+		if out[i], err = number(flag, t); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts run this very test binary as tandem, as a program that writes a
+// log to learn from, and as one that compares reports.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tandem": main, "log": writeLog, "same": sameReport})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "../../testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("OPENAI_API_KEY", "")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},
+	})
+}
+
+// status runs a command that must end with the given exit code.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status code command...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := err.(*exec.ExitError); ok { //nolint:errorlint // as Exec returns it
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("run %s: %v", args[1], err)
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// writeLog writes n answered questions of three kinds that words tell apart.
+func writeLog() {
+	var n int
+	if _, err := fmt.Sscan(os.Args[1], &n); err != nil {
+		panic(err)
+	}
+	says := [][]string{
+		{"money back", "refund", "charged twice", "return the shoes", "pay me back"},
+		{"parcel", "courier", "delivery van", "tracking number", "shipping"},
+		{"password", "sign in", "login code", "change my email", "account locked"},
+	}
+	labels := []string{"refund", "delivery", "account"}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	for i := range n {
+		kind := i % 3
+		line := map[string]any{
+			"say":   fmt.Sprintf("%s about my %s number %d", []string{"hello", "please help", "question"}[i/7%3], says[kind][i/3%5], i),
+			"got":   map[string]string{"label": labels[kind]},
+			"truth": labels[kind],
+		}
+		if err := enc.Encode(line); err != nil {
+			panic(err)
+		}
+	}
+	if err := os.WriteFile(os.Args[2], out.Bytes(), 0o600); err != nil {
+		panic(err)
+	}
+}
+
+// sameReport compares two reports of learn but for what clocks say.
+func sameReport() {
+	var reports [2]map[string]any
+	for i := range reports {
+		data, err := os.ReadFile(os.Args[1+i])
+		if err != nil {
+			panic(err)
+		}
+		if err := json.Unmarshal(data, &reports[i]); err != nil {
+			panic(err)
+		}
+		delete(reports[i], "train_s")
+		delete(reports[i]["certificate"].(map[string]any), "time")
+	}
+	a, b := fmt.Sprint(reports[0]), fmt.Sprint(reports[1])
+	if a != b {
+		fmt.Println(a)
+		fmt.Println(b)
+		os.Exit(1)
+	}
+}
+
+// page runs a command line and returns what it prints.
+func page(t *testing.T, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	sys := system{args: args, getenv: func(string) string { return "" }, stdin: strings.NewReader(""), stdout: &out, stderr: &out}
+	if code := run(t.Context(), sys); code != exitOK {
+		t.Fatalf("tandem %s ends with %d: %s", strings.Join(args, " "), code, out.String())
+	}
+	return out.String()
+}

@@ -1,0 +1,275 @@
+package console
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tandem"
+	"tandem/internal/store"
+)
+
+const (
+	maxBody   = 64 << 10 // of a call that only carries a reason
+	maxEvents = 1000
+	maxWhy    = 500
+)
+
+func (c *Console) task(name string) (tandem.Task, error) {
+	for _, t := range c.Tasks() {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return tandem.Task{}, tandem.Errorf(tandem.NotFound, "there is no task %q; tandem tasks lists them", name)
+}
+
+func (c *Console) tasks(r *http.Request) (any, error) {
+	out := struct {
+		Tasks []TaskStatus `json:"tasks"`
+	}{Tasks: []TaskStatus{}}
+	for _, t := range c.Tasks() {
+		stats, err := c.Reader.Stats(r.Context(), t.Name)
+		if err != nil {
+			return nil, err
+		}
+		versions, err := c.Reader.Versions(r.Context(), t.Name)
+		if err != nil {
+			return nil, err
+		}
+		certificates, err := c.Reader.Certificates(r.Context(), t.Name)
+		if err != nil {
+			return nil, err
+		}
+		out.Tasks = append(out.Tasks, status(t, stats, versions, certificates))
+	}
+	return out, nil
+}
+
+func (c *Console) students(r *http.Request) (any, error) {
+	t, err := c.task(r.PathValue("task"))
+	if err != nil {
+		return nil, err
+	}
+	versions, err := c.Reader.Versions(r.Context(), t.Name)
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := c.Reader.Certificates(r.Context(), t.Name)
+	if err != nil {
+		return nil, err
+	}
+	students := make([]Student, len(versions))
+	for i, v := range versions {
+		students[i] = Student{Version: v, Certificate: certificateOf(certificates, v.Name)}
+	}
+	return map[string]any{"task": t.Name, "students": students}, nil
+}
+
+func (c *Console) promote(r *http.Request) (any, error) {
+	t, err := c.task(r.PathValue("task"))
+	if err != nil {
+		return nil, err
+	}
+	why, err := reason(r, "promoted by a person")
+	if err != nil {
+		return nil, err
+	}
+	event, err := c.Registry.Promote(r.Context(), t.Name, r.PathValue("version"), why)
+	return c.changed(r, event, err)
+}
+
+func (c *Console) rollback(r *http.Request) (any, error) {
+	t, err := c.task(r.PathValue("task"))
+	if err != nil {
+		return nil, err
+	}
+	why, err := reason(r, "rolled back by a person")
+	if err != nil {
+		return nil, err
+	}
+	event, err := c.Registry.Rollback(r.Context(), t.Name, why)
+	return c.changed(r, event, err)
+}
+
+// Change is what a promotion or rollback answers.
+type Change struct {
+	Task    string       `json:"task"`
+	Serving string       `json:"serving"` // version, "" for the teacher alone
+	Event   tandem.Event `json:"event"`
+}
+
+func (c *Console) changed(r *http.Request, event tandem.Event, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	versions, err := c.Reader.Versions(r.Context(), event.Task)
+	if err != nil {
+		return nil, err
+	}
+	return Change{Task: event.Task, Serving: servingOf(versions), Event: event}, nil
+}
+
+func (c *Console) learn(r *http.Request) (any, error) {
+	t, err := c.task(r.PathValue("task"))
+	if err != nil {
+		return nil, err
+	}
+	why, err := reason(r, "asked for by a person")
+	if err != nil {
+		return nil, err
+	}
+	if c.Learner == nil {
+		return nil, tandem.Errorf(tandem.Conflict, "no server runs on this data folder, so nothing trains; start tandem serve")
+	}
+	if err := c.Learner.Learn(r.Context(), t.Name, why); err != nil {
+		return nil, err
+	}
+	return map[string]any{"task": t.Name, "started": true}, nil
+}
+
+func (c *Console) events(r *http.Request) (any, error) {
+	task := r.URL.Query().Get("task")
+	if task != "" {
+		if _, err := c.task(task); err != nil {
+			return nil, err
+		}
+	}
+	limit, err := number(r, "limit", 100, maxEvents)
+	if err != nil {
+		return nil, err
+	}
+	events, err := c.Reader.Events(r.Context(), task, limit)
+	if err != nil {
+		return nil, err
+	}
+	if events == nil {
+		events = []tandem.Event{}
+	}
+	return map[string]any{"events": events}, nil
+}
+
+func (c *Console) importTraces(r *http.Request) (any, error) {
+	t, err := c.task(r.URL.Query().Get("task"))
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	fields := Fields{
+		Text: q.Get("text"), Teacher: q.Get("teacher"), Gold: q.Get("gold"),
+		Session: q.Get("session"), Time: q.Get("time"), ID: q.Get("id"),
+	}
+	report, err := c.Importer.Import(r.Context(), t, fields, r.Body)
+	if report.Faults == nil {
+		report.Faults = []LineFault{}
+	}
+	return report, err
+}
+
+// export streams traces as JSON lines: whole traces, or with format=pairs only
+// {"input","teacher"} of labelled text traces. A failure after the first line
+// breaks the connection, so that nobody takes a part for the whole.
+func (c *Console) export(w http.ResponseWriter, r *http.Request) {
+	t, err := c.task(r.URL.Query().Get("task"))
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	pairs := r.URL.Query().Get("format") == "pairs"
+	limit, err := number(r, "limit", 0, 1<<40)
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	since, err := moment(r, "since")
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	extend(w)
+	started := false
+	out := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	for trace, err := range c.Reader.Traces(r.Context(), store.Query{Task: t.Name, Since: since, Labelled: pairs, Limit: limit}) {
+		if err != nil {
+			if started {
+				panic(http.ErrAbortHandler)
+			}
+			c.fail(w, r, err)
+			return
+		}
+		if !started {
+			started = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+		}
+		var line any = trace
+		if pairs {
+			line = pairOf(&trace)
+		}
+		if err := enc.Encode(line); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Pair is a question with the teacher's answer.
+type Pair struct {
+	Input   string `json:"input"`
+	Teacher string `json:"teacher"`
+	Gold    string `json:"gold,omitempty"`
+}
+
+func pairOf(t *tandem.Trace) Pair {
+	return Pair{Input: t.Input.Text(), Teacher: t.Teacher, Gold: t.Gold}
+}
+
+// reason reads {"why": "…"}; an empty body gives the fallback.
+func reason(r *http.Request, fallback string) (string, error) {
+	var body struct {
+		Why string `json:"why"`
+	}
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+		return "", &tandem.Error{Code: tandem.InvalidRequest, Message: `the body must be JSON like {"why": "…"}, or empty`, Cause: err}
+	}
+	if len(body.Why) > maxWhy {
+		return "", tandem.Errorf(tandem.InvalidRequest, "why has %d bytes; at most %d", len(body.Why), maxWhy)
+	}
+	if body.Why == "" {
+		return fallback, nil
+	}
+	return body.Why, nil
+}
+
+func number(r *http.Request, name string, fallback, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, &tandem.Error{Code: tandem.InvalidRequest, Param: name, Message: name + " must be a number from 1 to " + strconv.Itoa(most)}
+	}
+	return n, nil
+}
+
+func moment(r *http.Request, name string) (time.Time, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, &tandem.Error{Code: tandem.InvalidRequest, Param: name, Message: name + " must be a time such as 2026-01-31T00:00:00Z"}
+	}
+	return t, nil
+}

@@ -1,0 +1,146 @@
+package distill
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem"
+	"tandem/internal/certify"
+)
+
+func TestJudge(t *testing.T) {
+	valid := func(coverage float64) tandem.Certificate {
+		return tandem.Certificate{Status: tandem.Valid, Coverage: coverage, Why: "tested"}
+	}
+	refused := tandem.Certificate{Status: tandem.Refused, Why: "needs 37 more labelled requests"}
+	serving := standing{version: "v3", open: true, coverage: 0.7, labels: []string{"a", "b"}}
+	same := []string{"b", "a"}
+	for _, tt := range []struct {
+		name            string
+		cert            tandem.Certificate
+		labels          []string
+		now             standing
+		promote, shadow bool
+		why             string
+	}{
+		{"first certificate", valid(0.4), same, standing{}, true, false, "40.0 % of the traffic"},
+		{"first refused", refused, same, standing{}, false, true, "37 more"},
+		{"refused beside a serving one", refused, same, serving, false, false, "v3 keeps serving"},
+		{"clear gain", valid(0.75), same, serving, true, false, "where v3 serves 70.0 %"},
+		{"gain too small", valid(0.704), same, serving, false, false, "would serve 70.4 %"},
+		{"worse", valid(0.5), same, serving, false, false, "would serve 50.0 %"},
+		{"new label, as good", valid(0.7), []string{"a", "b", "c"}, serving, true, false, "labels that v3 does not"},
+		{"new label, much worse", valid(0.5), []string{"a", "b", "c"}, serving, false, false, "would serve"},
+		{"gate closed by an alarm", valid(0.2), same, standing{version: "v3", labels: same}, true, false, "certified"},
+		{"closed and refused", refused, same, standing{version: "v3", labels: same}, false, true, "shadow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := judge(tt.cert, tt.labels, tt.now)
+			if got.promote != tt.promote || got.shadow != tt.shadow {
+				t.Errorf("judge = %+v, want promote %v, shadow %v", got, tt.promote, tt.shadow)
+			}
+			if !strings.Contains(got.why, tt.why) {
+				t.Errorf("why = %q, want it to say %q", got.why, tt.why)
+			}
+		})
+	}
+}
+
+func TestPast(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	h := past([]tandem.Certificate{
+		{Look: 1, Time: at(10), Status: tandem.Refused},
+		{Look: 0, Time: at(20), Status: tandem.Refused}, // refused before it looked
+		{Look: 2, Time: at(15), Status: tandem.Withdrawn},
+	})
+	if h.looks != 2 || !h.last.Equal(at(15)) {
+		t.Errorf("past = %+v, want 2 looks up to second 15", h)
+	}
+}
+
+func TestCoverageWeighsByPropensity(t *testing.T) {
+	rows := []certify.Row{
+		{Score: 0.9, Propensity: 0.1, Asked: true}, // stands for ten accepted requests
+		{Score: 0.2, Propensity: 1, Asked: true},
+		{Score: 0.95, Propensity: 1, Asked: true, Reserved: true},
+	}
+	if got, want := coverage(rows, 0.5), 10.0/12; math.Abs(got-want) > 1e-12 {
+		t.Errorf("coverage = %g, want %g", got, want)
+	}
+	if got := coverage(nil, 0.5); got != 0 {
+		t.Errorf("coverage of nothing = %g", got)
+	}
+}
+
+func TestDue(t *testing.T) {
+	change := time.Unix(1, 0)
+	for _, tt := range []struct {
+		name string
+		p    progress
+		want Trigger
+		due  bool
+	}{
+		{"too few", progress{labelled: 149}, TriggerGrowth, false},
+		{"first", progress{labelled: 150}, TriggerGrowth, true},
+		{"grown by less", progress{labelled: 194, lastFit: 150}, "", false},
+		{"grown enough", progress{labelled: 195, lastFit: 150}, TriggerGrowth, true},
+		{"few since a change", progress{labelled: 5000, sinceChange: 4900, change: change}, TriggerGrowth, false},
+		{"enough since a change", progress{labelled: 5000, sinceChange: 4850, change: change}, TriggerDrift, true},
+		{"unknown label, seldom", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 9}}, "", false},
+		{"unknown label, often", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 10}}, TriggerLabel, true},
+		{"unknown label, right after a training", progress{labelled: 151, lastFit: 150, strange: map[string]int{"x": 10}}, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			trigger, due := tt.p.due(150, 1.3)
+			if due != tt.due || (due && trigger != tt.want) {
+				t.Errorf("due = %q, %v; want %q, %v", trigger, due, tt.want, tt.due)
+			}
+		})
+	}
+}
+
+func TestSplitKeepsSessionsTogetherAndCountsABurstOnce(t *testing.T) {
+	var key certify.Key
+	var rows []row
+	for i := range 600 {
+		r := row{id: string(rune('a'+i%26)) + time.Unix(int64(i), 0).String(), time: time.Unix(int64(i), 0), label: "x", propensity: 1}
+		r.input = tandem.TextInput("same words")
+		r.group = "session" + string(rune('a'+i%20))
+		rows = append(rows, r)
+	}
+	d := split(rows, key, time.Unix(1000, 0))
+	inTrain := map[string]bool{}
+	for _, r := range d.train {
+		inTrain[r.group] = true
+	}
+	seen := map[string]bool{}
+	for _, r := range d.certify {
+		if inTrain[r.group] {
+			t.Fatalf("session %s is on both sides", r.group)
+		}
+		if seen[r.group] {
+			t.Fatalf("a burst of session %s certifies more than once", r.group)
+		}
+		seen[r.group] = true
+	}
+	if len(d.train) == 0 || len(d.certify) == 0 {
+		t.Fatalf("train %d, certify %d: a side is empty", len(d.train), len(d.certify))
+	}
+}
+
+func TestSplitNeverLearnsOutsideTheSpace(t *testing.T) {
+	var key certify.Key
+	var rows []row
+	for i := range 300 {
+		rows = append(rows, row{id: time.Unix(int64(i), 0).String(), time: time.Unix(int64(i), 0), label: "?", outside: true, propensity: 1})
+	}
+	d := split(rows, key, time.Unix(1000, 0))
+	if len(d.train) != 0 {
+		t.Errorf("%d rows outside the answer space would be learnt", len(d.train))
+	}
+	if len(d.certify) == 0 {
+		t.Error("rows outside the answer space must count as disagreements when certifying")
+	}
+}

@@ -1,0 +1,349 @@
+// Package distill is the learning loop: traces become a dataset, a candidate,
+// a certificate and, when it keeps the promise, a promotion.
+package distill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"tandem"
+	"tandem/internal/certify"
+	"tandem/internal/student"
+)
+
+// Registry keeps versions and moves them between stages.
+type Registry interface {
+	// Put stores a version in shadow, with its name and the certificate's id.
+	Put(ctx context.Context, v tandem.Version, artefact []byte, c tandem.Certificate) (tandem.Version, tandem.Certificate, error)
+	// Promote lets a version serve what its certificate covers.
+	Promote(ctx context.Context, task, version, why string) (tandem.Event, error)
+}
+
+// Installed is a version that goes live.
+type Installed struct {
+	Task        string
+	Version     string
+	Student     *student.Student
+	Certificate tandem.Certificate // valid: it serves; otherwise it runs in shadow
+}
+
+// Options of a Learner. Reader, Registry, Key, Families and Task are required.
+type Options struct {
+	Reader   Reader
+	Registry Registry
+	Key      certify.Key
+	Families map[string]student.Family
+	Task     func(name string) (*tandem.Task, bool) // the live configuration
+	// Live is the version that answers now, with a valid certificate when its
+	// gate is open; the student is nil when there is none.
+	Live    func(task string) (version string, s Predictor, c tandem.Certificate)
+	Install func(ctx context.Context, in Installed) error
+	// Done hears how every training ended.
+	Done func(r Report)
+
+	Now      func() time.Time
+	Log      *slog.Logger
+	Threads  int     // processors a training may use, default 1
+	FirstFit int     // labelled requests before the first training, default 150
+	Growth   float64 // retrain when the labelled requests have grown by this factor, default 1.3
+	MaxRows  int     // newest labelled requests a training reads, default 200,000
+	Progress func(task string, done float64)
+}
+
+// Learner decides when to train, trains, certifies and promotes.
+type Learner struct {
+	opt   Options
+	mu    sync.Mutex
+	tasks map[string]*progress
+	wake  chan struct{}
+	busy  sync.Mutex // one training at a time: it may use all of its processors
+}
+
+// New makes a learner that knows nothing yet; see Restore.
+func New(opt Options) *Learner {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Threads <= 0 {
+		opt.Threads = 1
+	}
+	if opt.FirstFit <= 0 {
+		opt.FirstFit = 150
+	}
+	if opt.Growth <= 1 {
+		opt.Growth = 1.3
+	}
+	if opt.MaxRows <= 0 {
+		opt.MaxRows = 200_000
+	}
+	if opt.Install == nil {
+		opt.Install = func(context.Context, Installed) error { return nil }
+	}
+	if opt.Done == nil {
+		opt.Done = func(Report) {}
+	}
+	return &Learner{opt: opt, tasks: map[string]*progress{}, wake: make(chan struct{}, 1)}
+}
+
+// Labelled tells the learner of one more label from the teacher. It is cheap.
+func (l *Learner) Labelled(task, label string) {
+	l.mu.Lock()
+	p := l.progress(task)
+	p.labelled++
+	if p.known != nil && !p.known[label] {
+		p.strange[label]++
+	}
+	_, due := p.due(l.opt.FirstFit, l.opt.Growth)
+	l.mu.Unlock()
+	if due {
+		l.poke()
+	}
+}
+
+// Changed tells the learner that what a task's rows meant before the moment is
+// no longer how it is: an alarm closed the gate. Certificates from now on use
+// only rows after it.
+func (l *Learner) Changed(task string, at time.Time) {
+	l.mu.Lock()
+	p := l.progress(task)
+	p.change, p.sinceChange, p.lastFit = at, p.labelled, 0
+	l.mu.Unlock()
+}
+
+// Restore sets what a task's learning had reached before a restart or an
+// import: how many labelled requests there are, how many the newest version
+// had seen (0: none), its labels, and when its traffic last changed.
+func (l *Learner) Restore(task string, labelled, seen int, labels []string, change time.Time, sinceChange int) {
+	l.mu.Lock()
+	p := l.progress(task)
+	p.labelled, p.change, p.sinceChange = labelled, change, labelled-sinceChange
+	p.lastFit = max(0, min(seen, labelled)-p.sinceChange)
+	p.learnt(labels)
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *Learner) progress(task string) *progress {
+	p, ok := l.tasks[task]
+	if !ok {
+		p = &progress{strange: map[string]int{}}
+		l.tasks[task] = p
+	}
+	return p
+}
+
+func (l *Learner) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Due names a task that should be trained now and why.
+func (l *Learner) Due() (task string, trigger Trigger, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, p := range l.tasks {
+		if _, configured := l.opt.Task(name); !configured {
+			continue
+		}
+		if t, due := p.due(l.opt.FirstFit, l.opt.Growth); due {
+			return name, t, true
+		}
+	}
+	return "", "", false
+}
+
+// Run trains whenever something is due, until ctx ends.
+func (l *Learner) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		}
+		for {
+			task, trigger, ok := l.Due()
+			if !ok || ctx.Err() != nil {
+				break
+			}
+			if _, err := l.Refit(ctx, task, trigger); err != nil && !errors.Is(err, context.Canceled) {
+				l.opt.Log.Error("training failed; the next try comes with more labels", "task", task, "error", err)
+			}
+		}
+	}
+}
+
+// Refit trains a task once, certifies the candidate and promotes it when it
+// should be. A task that cannot be trained yet gives a report that says what
+// is missing, not an error.
+func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Report, error) {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	task, ok := l.opt.Task(name)
+	if !ok {
+		return Report{}, tandem.Errorf(tandem.NotFound, "there is no task %q", name)
+	}
+	l.mu.Lock()
+	p := l.progress(name)
+	p.begin()
+	change := p.change
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		p.asked, p.begun = false, false
+		l.mu.Unlock()
+	}()
+
+	d, err := load(ctx, l.opt.Reader, l.opt.Key, task, l.opt.Now().UTC().Truncate(time.Microsecond), l.opt.MaxRows)
+	if err != nil {
+		return Report{}, err
+	}
+	rep := Report{Task: name, Trigger: trigger, Rows: len(d.train) + len(d.certify), Train: len(d.train), Certify: len(d.certify), Labels: len(d.labels)}
+	families, absent := l.families(task)
+	rep.Absent = absent
+	if why := missing(&d, families); why != "" {
+		rep.Why = why
+		rep.Certificate = tandem.Certificate{Task: name, Status: tandem.Refused, Why: why, Alpha: task.Guarantee.Alpha, Delta: task.Guarantee.Delta}
+		l.opt.Done(rep)
+		return rep, nil
+	}
+	began := time.Now()
+	fitted, err := l.fit(ctx, task, families, &d, change)
+	if err != nil {
+		return Report{}, fmt.Errorf("train %s: %w", name, err)
+	}
+	rep.TrainSec = time.Since(began).Seconds()
+	rep, err = l.decide(ctx, task, &d, fitted, change, rep)
+	if err == nil {
+		l.opt.Done(rep)
+	}
+	return rep, err
+}
+
+// Learn asks for a training of the task without waiting for it;
+// tandem.Conflict when one has been asked for already.
+func (l *Learner) Learn(_ context.Context, name, _ string) error {
+	if _, ok := l.opt.Task(name); !ok {
+		return tandem.Errorf(tandem.NotFound, "there is no task %q", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.progress(name)
+	if p.asked {
+		return tandem.Errorf(tandem.Conflict, "a training of task %s is under way or about to start", name)
+	}
+	p.asked = true
+	l.poke()
+	return nil
+}
+
+// missing says what keeps a dataset from being learnt, "" when nothing does.
+func missing(d *dataset, families []student.Family) string {
+	switch {
+	case len(families) == 0:
+		return "no family of students can learn this task"
+	case len(d.train) < leastRows:
+		return fmt.Sprintf("needs about %d more labelled requests before a first training", (leastRows-len(d.train))*3/2+1)
+	case len(d.labels) < 2:
+		return "the teacher has given one label only so far; a student needs at least two"
+	}
+	return ""
+}
+
+// leastRows is the smallest training side worth a training.
+const leastRows = 20
+
+// families picks those the task names (all when it names none) that can learn
+// it, and says why the others cannot.
+func (l *Learner) families(task *tandem.Task) (use []student.Family, absent map[string]string) {
+	absent = map[string]string{}
+	names := task.Families
+	if len(names) == 0 {
+		for _, n := range sortedKeys(l.opt.Families) {
+			names = append(names, n)
+		}
+	}
+	for _, n := range names {
+		f, ok := l.opt.Families[n]
+		if !ok {
+			absent[n] = "there is no such family"
+			continue
+		}
+		if err := f.Fits(*task); err != nil {
+			absent[n] = err.Error()
+			continue
+		}
+		use = append(use, f)
+	}
+	return use, absent
+}
+
+// fit is one training and what it says of its own rows.
+type fit struct {
+	student *student.Student
+	report  student.Report
+}
+
+// fit trains on all rows; after a change it tries twice, with the rows before
+// it at full and at small weight, and keeps what agrees better with the
+// teacher on the rows since.
+func (l *Learner) fit(ctx context.Context, task *tandem.Task, families []student.Family, d *dataset, change time.Time) (fit, error) {
+	recent := len(since(d.train, change))
+	weights := []float32{1}
+	switch {
+	case change.IsZero() || recent == len(d.train):
+	case recent < len(d.train)-recent:
+		weights = []float32{oldWeight, 1}
+	default:
+		weights = []float32{oldWeight}
+	}
+	var best fit
+	var bestAgree float64
+	for i, w := range weights {
+		opt := student.Options{Seed: 1, Threads: l.opt.Threads}
+		if l.opt.Progress != nil {
+			opt.Progress = func(done float64) {
+				l.opt.Progress(task.Name, (float64(i)+done)/float64(len(weights)))
+			}
+		}
+		s, rep, err := student.Fit(ctx, families, d.examples(change, w), opt)
+		if err != nil {
+			return fit{}, err
+		}
+		agree := agreement(rep.Correct, d.train, change)
+		if best.student == nil || agree > bestAgree {
+			best, bestAgree = fit{s, rep}, agree
+		}
+	}
+	return best, nil
+}
+
+// oldWeight is what a row from before a change counts against one after it.
+const oldWeight = 0.1
+
+// agreement is the share of right out-of-fold answers to the rows since the
+// change.
+func agreement(correct []bool, rows []row, change time.Time) float64 {
+	n, right := 0, 0
+	for i := range rows {
+		if rows[i].time.Before(change) {
+			continue
+		}
+		n++
+		if correct[i] {
+			right++
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return float64(right) / float64(n)
+}

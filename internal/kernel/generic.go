@@ -1,0 +1,83 @@
+package kernel
+
+import "math"
+
+func dotGo(a, b []float32) float32 {
+	var s float32
+	for i, x := range a {
+		s += x * b[i]
+	}
+	return s
+}
+
+func axpyGo(alpha float32, x, y []float32) {
+	for i, v := range x {
+		y[i] += alpha * v
+	}
+}
+
+func gatherGo(y, w []float32, idx []uint32, val []float32) {
+	n := len(y)
+	for i, r := range idx {
+		axpyGo(val[i], w[int(r)*n:int(r)*n+n], y)
+	}
+}
+
+func scatterGo(w, g []float32, idx []uint32, val []float32) {
+	n := len(g)
+	for i, r := range idx {
+		axpyGo(val[i], g, w[int(r)*n:int(r)*n+n])
+	}
+}
+
+// Exp is e^x with a relative error below 3e-7, 0 below −87 and capped at
+// e^88 so that sums stay finite. NaN stays NaN.
+func Exp(x float32) float32 {
+	if x < -87 {
+		return 0
+	}
+	if x > 88 {
+		x = 88
+	}
+	// e^x = 2^k · e^r with |r| ≤ ln2/2; a degree-6 Taylor polynomial in r.
+	const log2e, ln2hi, ln2lo = 1.44269504, 0.693359375, -2.12194440e-4
+	k := x * log2e
+	if k >= 0 {
+		k += 0.5
+	} else {
+		k -= 0.5
+	}
+	n := int32(k)
+	r := x - float32(n)*ln2hi - float32(n)*ln2lo
+	p := float32(1.0 / 720)
+	p = p*r + 1.0/120
+	p = p*r + 1.0/24
+	p = p*r + 1.0/6
+	p = p*r + 0.5
+	p = p*r + 1
+	p = p*r + 1
+	return p * math.Float32frombits(uint32(n+127)<<23)
+}
+
+// Softmax turns logits into probabilities in place and returns the largest
+// logit. An empty slice is left alone and gives 0.
+func Softmax(x []float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	top := x[0]
+	for _, v := range x[1:] {
+		top = max(top, v)
+	}
+	var sum float32
+	for i, v := range x {
+		e := Exp(v - top)
+		x[i] = e
+		sum += e
+	}
+	inv := 1 / sum
+	for i := range x {
+		x[i] *= inv
+	}
+	return top
+}

@@ -1,0 +1,89 @@
+// Package kernel is the numeric code under the students: slices in, slices
+// out. Every function has a plain-Go twin that is its specification; on amd64
+// processors with AVX2 and FMA an assembly version is chosen at run time. The
+// two differ only by rounding.
+package kernel
+
+// Lanes is the granularity of row lengths: Gather and Scatter take widths and
+// strides that are multiples of it.
+const Lanes = 8
+
+// Pad rounds a row length up to a multiple of Lanes.
+func Pad(n int) int { return (n + Lanes - 1) &^ (Lanes - 1) }
+
+// Accelerated says whether the assembly versions are in use.
+func Accelerated() bool { return useAVX2 }
+
+// Dot is the inner product of two vectors; b must be at least as long as a.
+func Dot(a, b []float32) float32 {
+	b = b[:len(a)]
+	if useAVX2 && len(a) >= Lanes {
+		n := len(a) &^ (Lanes - 1)
+		s := dotAVX2(&a[0], &b[0], n)
+		return s + dotGo(a[n:], b[n:])
+	}
+	return dotGo(a, b)
+}
+
+// Axpy adds alpha·x to y; y must be at least as long as x.
+func Axpy(alpha float32, x, y []float32) {
+	y = y[:len(x)]
+	n := 0
+	if useAVX2 && len(x) >= Lanes {
+		n = len(x) &^ (Lanes - 1)
+		axpyAVX2(alpha, &x[0], &y[0], n)
+	}
+	axpyGo(alpha, x[n:], y[n:])
+}
+
+// Gather adds to y the rows of a table, each scaled: y += Σ val[i]·w[idx[i]].
+// The table w is row-major with rows of len(y) floats, a multiple of Lanes.
+// Every index must name a row of w; idx and val have equal lengths.
+func Gather(y, w []float32, idx []uint32, val []float32) {
+	checkSparse(len(y), len(w), idx, val)
+	if len(idx) == 0 || len(y) == 0 {
+		return
+	}
+	if useAVX2 {
+		gatherAVX2(&y[0], &w[0], &idx[0], &val[0], len(idx), len(y))
+		return
+	}
+	gatherGo(y, w, idx, val)
+}
+
+// Scatter adds one vector, scaled, to rows of a table: w[idx[i]] += val[i]·g.
+// The table w is row-major with rows of len(g) floats, a multiple of Lanes.
+// Every index must name a row of w; idx and val have equal lengths.
+func Scatter(w, g []float32, idx []uint32, val []float32) {
+	checkSparse(len(g), len(w), idx, val)
+	if len(idx) == 0 || len(g) == 0 {
+		return
+	}
+	if useAVX2 {
+		scatterAVX2(&w[0], &g[0], &idx[0], &val[0], len(idx), len(g))
+		return
+	}
+	scatterGo(w, g, idx, val)
+}
+
+// checkSparse panics, as a slice access would, before the assembly could
+// touch memory that does not belong to the table.
+func checkSparse(width, table int, idx []uint32, val []float32) {
+	if width%Lanes != 0 {
+		panic("kernel: row width is not a multiple of Lanes")
+	}
+	if len(val) != len(idx) {
+		panic("kernel: indices and values differ in number")
+	}
+	if width == 0 {
+		return
+	}
+	rows := uint32(min(table/width, 1<<31))
+	var top uint32
+	for _, i := range idx {
+		top = max(top, i)
+	}
+	if len(idx) > 0 && top >= rows {
+		panic("kernel: row index out of range")
+	}
+}
