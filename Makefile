@@ -54,10 +54,11 @@ fmt: ## format all Go files
 	$(TOOL) gofumpt -w $$(git ls-files '*.go')
 
 .PHONY: bench
-bench: build ## measure what docs/benchmarks.md shows
-	./tandem bench offload
-	./tandem bench stream
-	./tandem bench drift
+bench: build ## measure everything and write docs/benchmarks.md anew (half an hour)
+	./tandem bench all
+
+.PHONY: microbench
+microbench: ## run the Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: generate

@@ -169,6 +169,11 @@ func TestPlantedViolations(t *testing.T) {
 			[]string{"internal/trace/w.go:12: struct s has 25 fields, budget 24", "internal/trace/w.go:3: interface i has 6 parts, budget 5"},
 		},
 		{
+			"a type that may be larger, and its namesake elsewhere",
+			map[string]string{"trace.go": wide("tandem", "Trace"), "internal/trace/w.go": wide("trace", "Trace")},
+			[]string{"internal/trace/w.go:3: struct Trace has 25 fields, budget 24"},
+		},
+		{
 			"too many modules, none of them explained",
 			map[string]string{"go.mod": "module tandem\n\nrequire (\n\t" + strings.Join(numbered("example.com/m%d v1.0.0", 18), "\n\t") + "\n)\n\nrequire example.com/one v1.0.0\n", "docs/dependencies.md": "`example.com/one` " + strings.Join(numbered("`example.com/m%d`", 17), " ") + "\n| `example.com/gone` | it was useful |\n"},
 			[]string{"docs/dependencies.md: example.com/gone is not in go.mod", "go.mod: 19 direct modules, budget 18", "go.mod: example.com/m18 has no reason"},
@@ -225,6 +230,11 @@ func plant(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// wide is a file with a struct of 25 fields.
+func wide(pkg, name string) string {
+	return "package " + pkg + "\n\ntype " + name + " struct{ " + strings.Join(numbered("f%d", 25), ", ") + " int }\n"
 }
 
 func numbered(format string, n int) []string {

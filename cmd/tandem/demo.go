@@ -62,7 +62,7 @@ func (c *demoCmd) Run(ctx context.Context, sys system) (err error) {
 	defer closing(s.close, &err)
 	group := lifecycle.Group{Grace: s.config.Limits.Drain + stopping, Parts: []lifecycle.Part{
 		s.part(),
-		{Name: "demo", Run: func(ctx context.Context) error { return c.play(ctx, sys, s) }},
+		{Name: "demo", Main: true, Run: func(ctx context.Context) error { return c.play(ctx, sys, s) }},
 	}}
 	return untilSignal(ctx, sys, &group)
 }
@@ -192,7 +192,7 @@ func (c *benchServeCmd) measure(ctx context.Context, sys system) (result bench.S
 	defer closing(s.close, &err)
 	group := lifecycle.Group{Grace: s.config.Limits.Drain + stopping, Parts: []lifecycle.Part{
 		s.part(),
-		{Name: "measurement", Run: func(ctx context.Context) error {
+		{Name: "measurement", Main: true, Run: func(ctx context.Context) error {
 			texts, err := c.servedTexts(ctx, s)
 			if err != nil {
 				return err

@@ -38,7 +38,7 @@ type scene struct {
 	desk   *support.Desk
 	dir    string
 	config *config.Config
-	app    app
+	app    *app
 	log    *os.File
 }
 

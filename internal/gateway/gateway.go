@@ -67,6 +67,7 @@ type Options struct {
 	Traces    Traces       // nil: traces cannot be read
 	Readiness Readiness    // nil: ready while it runs
 	Metrics   http.Handler // nil: no /metrics
+	Console   http.Handler // what people call, below /api/; nil: not there
 	Observer  Observer     // nil: nobody is told
 	Log       *slog.Logger
 	Tokens    []string // bearer tokens that may call; none: anyone may
@@ -163,6 +164,9 @@ func (s *Server) routes() {
 			s.Metrics.ServeHTTP(w, r)
 			return nil
 		})
+	}
+	if s.Console != nil {
+		s.mux.Handle("/api/", s.Console)
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.sendError(w, r, tandem.Errorf(tandem.NotFound, "there is no such endpoint; the ones there are: docs/api.md"))

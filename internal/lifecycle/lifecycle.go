@@ -22,6 +22,9 @@ type Part struct {
 	// Ready, when not nil, is closed by Run once later parts may rely on this
 	// one; they start only then.
 	Ready <-chan struct{}
+	// Main says that the group is there for this part: it stops when the part
+	// returns.
+	Main bool
 }
 
 // ErrForced is part of Run's error when force ended the waiting.
@@ -35,7 +38,7 @@ type Group struct {
 }
 
 // Run starts the parts and blocks until all have stopped. It stops them when
-// ctx ends, when one fails, or when the last has nothing left to do: the last
+// ctx ends, when one fails, when a main one returns or when none is left: the last
 // one started first, the next when that has returned. When Grace is over, or
 // force is closed or receives, all remaining contexts end together and Run
 // waits no longer than a moment for them. The errors of the parts are joined,
@@ -69,6 +72,7 @@ type result struct {
 
 // running is a started part.
 type running struct {
+	main    bool
 	name    string
 	cancel  context.CancelFunc
 	stopped bool
@@ -92,7 +96,7 @@ func (r *run) start(ctx context.Context, parts []Part) {
 	for _, p := range parts {
 		index := len(r.parts)
 		partCtx, cancel := context.WithCancel(base)
-		r.parts = append(r.parts, running{name: p.Name, cancel: cancel})
+		r.parts = append(r.parts, running{name: p.Name, main: p.Main, cancel: cancel})
 		go func() { r.done <- result{index, p.Run(partCtx)} }()
 		if p.Ready != nil && !r.await(ctx, p.Ready, index) {
 			return
@@ -125,13 +129,14 @@ func (r *run) await(ctx context.Context, ready <-chan struct{}, index int) bool 
 	}
 }
 
-// note records that a part has returned and reports false when it failed.
+// note records that a part has returned and reports false when the group must stop:
+// it failed, or it was what the group is for.
 func (r *run) note(res result) bool {
 	p := &r.parts[res.index]
 	p.stopped = true
 	p.cancel()
 	if res.err == nil || errors.Is(res.err, context.Canceled) {
-		return true
+		return !p.main
 	}
 	r.errs = append(r.errs, fmt.Errorf("%s: %w", p.name, res.err))
 	return false

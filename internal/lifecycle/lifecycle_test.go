@@ -168,3 +168,28 @@ func TestForce(t *testing.T) {
 		close(release)
 	})
 }
+
+func TestAMainPartEndsTheGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stopped bool
+		g := Group{Grace: time.Second, Parts: []Part{
+			{Name: "server", Run: func(ctx context.Context) error {
+				<-ctx.Done()
+				stopped = true
+				return nil
+			}},
+			{Name: "banner", Run: func(context.Context) error { return nil }},
+			{Name: "work", Main: true, Run: func(context.Context) error {
+				time.Sleep(time.Minute) // of synctest's clock
+				return nil
+			}},
+		}}
+		began := time.Now()
+		if err := g.Run(t.Context(), nil); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		if took := time.Since(began); took != time.Minute || !stopped {
+			t.Errorf("ended after %v, server stopped: %v", took, stopped)
+		}
+	})
+}
