@@ -3,6 +3,7 @@ package sqlite
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"tandem"
 	"tandem/internal/store"
@@ -14,18 +15,22 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			s := open(b, b.TempDir())
 			batch := store.Batch{Traces: make([]tandem.Trace, size)}
-			n := 0
+			n, best := 0, time.Hour
 			b.ReportAllocs()
 			for b.Loop() {
 				for i := range batch.Traces {
 					batch.Traces[i] = row(n)
 					n++
 				}
+				begin := time.Now()
 				if err := s.Write(b.Context(), batch); err != nil {
 					b.Fatal(err)
 				}
+				best = min(best, time.Since(begin))
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "traces/s")
+			// On a busy machine the fastest batch tells more than the mean.
+			b.ReportMetric(float64(size)/best.Seconds(), "best-traces/s")
 		})
 	}
 }

@@ -213,7 +213,7 @@ func TestDamage(t *testing.T) {
 		dir := t.TempDir()
 		s := open(t, dir)
 		var b store.Batch
-		for i := range 2000 {
+		for i := range 500 {
 			b.Traces = append(b.Traces, row(i))
 		}
 		if err := s.Write(t.Context(), b); err != nil {
