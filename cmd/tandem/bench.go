@@ -205,6 +205,7 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 
 // benched runs a measurement behind a progress bar.
 func benched[R any](sys system, what string, run func(progress func(done, total int)) (R, error)) (R, error) {
+	const steps = 1000
 	b := newBar(sys, what, steps)
 	r, err := run(func(done, total int) { b.set(float64(done)/float64(total), steps) })
 	b.finish(err == nil)
