@@ -66,6 +66,16 @@ type Attempt struct {
 	Took    time.Duration `json:"took_ns"`
 }
 
+// AuditResult is what became of checking an accepted answer with the teacher.
+type AuditResult string
+
+// The results of an audit.
+const (
+	Agreed      AuditResult = "agreed"
+	Disagreed   AuditResult = "disagreed"
+	AuditFailed AuditResult = "failed" // the teacher did not answer; it counts for nothing
+)
+
 // Recorded says what has become of a decision's trace when the reply leaves.
 type Recorded string
 

@@ -68,16 +68,6 @@ func (m *memory) Traces(_ context.Context, q store.Query) iter.Seq2[tandem.Trace
 	}
 }
 
-// Stats counts the traces.
-func (m *memory) Stats(context.Context, string) (store.TaskStats, error) {
-	s := store.TaskStats{Traces: len(m.traces)}
-	for i := range m.traces {
-		s.Labelled += one(m.traces[i].Labelled)
-		s.Served += one(m.traces[i].Step == tandem.StudentStep)
-	}
-	return s, nil
-}
-
 // Put keeps a version and its certificate under a new name.
 func (m *memory) Put(_ context.Context, v tandem.Version, _ []byte, c tandem.Certificate) (tandem.Version, tandem.Certificate, error) {
 	v.Name = fmt.Sprintf("v%d", len(m.versions)+1)
@@ -87,15 +77,9 @@ func (m *memory) Put(_ context.Context, v tandem.Version, _ []byte, c tandem.Cer
 }
 
 // Promote notes that a version serves.
-func (m *memory) Promote(_ context.Context, task, version, why string) error {
+func (m *memory) Promote(_ context.Context, task, version, why string) (tandem.Event, error) {
 	m.note(task, tandem.EventPromoted, version, why)
-	return nil
-}
-
-// Shadow notes that a version runs in shadow.
-func (m *memory) Shadow(_ context.Context, task, version, why string) error {
-	m.note(task, tandem.EventTrained, version, why)
-	return nil
+	return m.events[len(m.events)-1], nil
 }
 
 // Certificates lists them, oldest first.

@@ -231,8 +231,8 @@ func (t *teacher) Forward(context.Context, provider.Call) (*http.Response, error
 // silent observes nothing: the run counts for itself.
 type silent struct{}
 
-func (silent) Decided(*tandem.Decision) {}
-func (silent) Audited(string, bool)     {}
+func (silent) Decided(*tandem.Decision)                    {}
+func (silent) Audited(string, tandem.AuditResult, float64) {}
 
 // world is the product put together for one simulated run.
 type world struct {
@@ -273,7 +273,7 @@ func (s Stream) world(rows, seeds []Row, seed uint64) *world {
 		},
 	})
 	w.learner = distill.New(distill.Options{
-		Traces: w.memory, Registry: w.memory, Key: key, Families: s.Families, Task: w.cascade.Task, Now: w.clock,
+		Reader: w.memory, Registry: w.memory, Key: key, Families: s.Families, Task: w.cascade.Task, Now: w.clock,
 		Live: func(task string) (string, distill.Predictor, tandem.Certificate) {
 			live, ok := w.cascade.Live(task)
 			if !ok {

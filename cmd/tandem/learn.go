@@ -182,7 +182,7 @@ func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tande
 	const steps = 1000
 	learning := newBar(sys, "learning", steps)
 	learner := distill.New(distill.Options{
-		Traces: f.store, Registry: kept{f}, Key: f.key, Families: all.Families(),
+		Reader: f.store, Registry: f.registry, Key: f.key, Families: all.Families(),
 		Task:    func(name string) (*tandem.Task, bool) { return task, name == task.Name },
 		Live:    func(string) (string, distill.Predictor, tandem.Certificate) { return "", nil, tandem.Certificate{} },
 		Log:     slog.New(slog.DiscardHandler),
@@ -192,28 +192,6 @@ func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tande
 	report, err := learner.Refit(ctx, task.Name, distill.TriggerPerson)
 	learning.finish(err == nil)
 	return report, err
-}
-
-// kept lets a learner keep versions in the folder.
-type kept struct{ *folder }
-
-// Put implements distill.Registry.
-func (k kept) Put(ctx context.Context, v tandem.Version, artefact []byte, cert tandem.Certificate) (tandem.Version, tandem.Certificate, error) {
-	return k.registry.Put(ctx, v, artefact, cert)
-}
-
-// Promote implements distill.Registry.
-func (k kept) Promote(ctx context.Context, task, version, why string) error {
-	_, err := k.registry.Promote(ctx, task, version, why)
-	return err
-}
-
-// Shadow implements distill.Registry: a version stored is in the shadow.
-func (k kept) Shadow(context.Context, string, string, string) error { return nil }
-
-// Certificates implements distill.Registry.
-func (k kept) Certificates(ctx context.Context, task string) ([]tandem.Certificate, error) {
-	return k.store.Certificates(ctx, task)
 }
 
 // finish adds what the learner does not report and writes the student out.

@@ -100,11 +100,15 @@ func (c *Cascade) ask(ctx context.Context, j job) {
 	defer cancel()
 	teacher := j.t.spec.Teacher
 	out, err := provider.Ask(ctx, teacher.Model, &j.t.spec.Task, j.input, teacher.Policy)
-	if err != nil {
-		return // the trace stays an audit without a label and certifies nothing
-	}
 	task := j.t.spec.Task.Name
 	cost := teacher.Price.Cost(out.Usage)
+	if err != nil {
+		// The trace stays an audit without a label and certifies nothing.
+		if j.kind == auditJob {
+			c.opt.Observer.Audited(task, tandem.AuditFailed, cost)
+		}
+		return
+	}
 	if j.kind == repeatJob {
 		again := out.Label
 		_ = c.opt.Recorder.Label(ctx, store.Label{TraceID: j.id, TeacherAgain: again, CostUSD: cost}) //nolint:errcheck // counted by the log
@@ -114,14 +118,18 @@ func (c *Cascade) ask(ctx context.Context, j job) {
 		TraceID: j.id, Teacher: out.Label, TeacherModel: out.Model, OutsideSpace: out.OutsideSpace, CostUSD: cost,
 	})
 	wrong := out.OutsideSpace || out.Label != j.label
-	c.opt.Observer.Audited(task, wrong)
+	result := tandem.Agreed
+	if wrong {
+		result = tandem.Disagreed
+	}
+	c.opt.Observer.Audited(task, result, cost)
 	if !out.OutsideSpace {
 		c.opt.OnLabel(task, out.Label)
 	}
 	c.watch(ctx, j.t, j.propensity, wrong)
 }
 
-// Alarm says that the watchdog closed a gate.
+// Alarm says that the watchdog closed a gate, or warned of drift.
 type Alarm struct {
 	Task    string
 	Version string
@@ -144,6 +152,9 @@ func (c *Cascade) watch(ctx context.Context, t *taskPlan, propensity float64, wr
 			c.opt.OnAlarm(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: c.opt.Now(), Why: why})
 		}
 	case v.Drift:
-		c.lookCloser(t.spec.Task.Name, t.live.Version)
+		if rate, raised := c.lookCloser(t.spec.Task.Name, t.live.Version); raised {
+			why := fmt.Sprintf("%s: %s; %s of its answers are audited until the next promotion", t.live.Version, v.Why, percent(rate))
+			c.opt.OnDrift(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: c.opt.Now(), Why: why})
+		}
 	}
 }

@@ -35,7 +35,7 @@ type Recorder interface {
 // Observer hears of every decision, on the request's goroutine.
 type Observer interface {
 	Decided(d *tandem.Decision)
-	Audited(task string, wrong bool)
+	Audited(task string, result tandem.AuditResult, costUSD float64)
 }
 
 // Options of a Cascade. Recorder, Observer and Key are required.
@@ -48,6 +48,8 @@ type Options struct {
 	OnLabel func(task, label string)
 	// OnAlarm hears that the watchdog closed a task's gate. It may block.
 	OnAlarm func(ctx context.Context, a Alarm)
+	// OnDrift hears of a warning, after which more is audited. It may block.
+	OnDrift func(ctx context.Context, a Alarm)
 
 	Now func() time.Time // default time.Now
 	// NewID makes the ids of traces; default UUIDs of version 7, which come in
@@ -88,6 +90,9 @@ func New(opt Options) *Cascade {
 	}
 	if opt.OnAlarm == nil {
 		opt.OnAlarm = func(context.Context, Alarm) {}
+	}
+	if opt.OnDrift == nil {
+		opt.OnDrift = func(context.Context, Alarm) {}
 	}
 	c := &Cascade{opt: opt, audits: newAuditQueue(opt.AuditQueue)}
 	c.live.Store(&plan{tasks: map[string]*taskPlan{}})

@@ -96,11 +96,11 @@ func (n *notebook) Label(_ context.Context, l store.Label) error {
 
 func (n *notebook) Decided(*tandem.Decision) { n.mu.Lock(); n.decided++; n.mu.Unlock() }
 
-func (n *notebook) Audited(_ string, wrong bool) {
+func (n *notebook) Audited(_ string, r tandem.AuditResult, _ float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.audited++
-	if wrong {
+	if r == tandem.Disagreed {
 		n.wrong++
 	}
 }

@@ -165,19 +165,22 @@ func (c *Cascade) close(task, version, why string) bool {
 	return true
 }
 
-// lookCloser raises the audit rate of a task until its next promotion.
-func (c *Cascade) lookCloser(task, version string) {
+// lookCloser raises the audit rate of a task until its next promotion, and
+// says to what.
+func (c *Cascade) lookCloser(task, version string) (rate float64, raised bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.live.Load()
 	t, ok := p.tasks[task]
 	if !ok || t.live == nil || t.live.Version != version {
-		return
+		return 0, false
 	}
-	rate := min(1, closerLook*t.spec.Task.AuditRate)
-	if t.rate < rate {
-		c.live.Store(p.with(newTaskPlan(t.spec, t.live, t.state, rate)))
+	rate = min(1, closerLook*t.spec.Task.AuditRate)
+	if t.rate >= rate {
+		return t.rate, false
 	}
+	c.live.Store(p.with(newTaskPlan(t.spec, t.live, t.state, rate)))
+	return rate, true
 }
 
 // View is what the plan says of one task at this moment.
@@ -213,6 +216,14 @@ func (c *Cascade) View(task string) (v View, ok bool) {
 		v.LogEvidence = w.monitor.Evidence()
 	}
 	return v, true
+}
+
+// SeedCost sets what a teacher's answer to the task costs on average, known
+// from before a restart.
+func (c *Cascade) SeedCost(task string, usd float64) {
+	if t, ok := c.live.Load().tasks[task]; ok && t.state.meanCost() == 0 {
+		t.state.cost.Store(math.Float64bits(usd))
+	}
 }
 
 // Live returns the live student of a task; ok is false when nothing is live.

@@ -17,10 +17,10 @@ import (
 
 // Registry keeps versions and moves them between stages.
 type Registry interface {
+	// Put stores a version in shadow, with its name and the certificate's id.
 	Put(ctx context.Context, v tandem.Version, artefact []byte, c tandem.Certificate) (tandem.Version, tandem.Certificate, error)
-	Promote(ctx context.Context, task, version, why string) error
-	Shadow(ctx context.Context, task, version, why string) error
-	Certificates(ctx context.Context, task string) ([]tandem.Certificate, error)
+	// Promote lets a version serve what its certificate covers.
+	Promote(ctx context.Context, task, version, why string) (tandem.Event, error)
 }
 
 // Installed is a version that goes live.
@@ -31,9 +31,9 @@ type Installed struct {
 	Certificate tandem.Certificate // valid: it serves; otherwise it runs in shadow
 }
 
-// Options of a Learner. Traces, Registry, Key, Families and Task are required.
+// Options of a Learner. Reader, Registry, Key, Families and Task are required.
 type Options struct {
-	Traces   Traces
+	Reader   Reader
 	Registry Registry
 	Key      certify.Key
 	Families map[string]student.Family
@@ -42,7 +42,8 @@ type Options struct {
 	// gate is open; the student is nil when there is none.
 	Live    func(task string) (version string, s Predictor, c tandem.Certificate)
 	Install func(ctx context.Context, in Installed) error
-	Note    func(ctx context.Context, e tandem.Event) error // events that are no transition
+	// Done hears how every training ended.
+	Done func(r Report)
 
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -85,8 +86,8 @@ func New(opt Options) *Learner {
 	if opt.Install == nil {
 		opt.Install = func(context.Context, Installed) error { return nil }
 	}
-	if opt.Note == nil {
-		opt.Note = func(context.Context, tandem.Event) error { return nil }
+	if opt.Done == nil {
+		opt.Done = func(Report) {}
 	}
 	return &Learner{opt: opt, tasks: map[string]*progress{}, wake: make(chan struct{}, 1)}
 }
@@ -195,8 +196,13 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 	p.begin()
 	change := p.change
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		p.asked, p.begun = false, false
+		l.mu.Unlock()
+	}()
 
-	d, err := load(ctx, l.opt.Traces, l.opt.Key, task, l.opt.Now().UTC().Truncate(time.Microsecond), l.opt.MaxRows)
+	d, err := load(ctx, l.opt.Reader, l.opt.Key, task, l.opt.Now().UTC().Truncate(time.Microsecond), l.opt.MaxRows)
 	if err != nil {
 		return Report{}, err
 	}
@@ -204,7 +210,9 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 	families, absent := l.families(task)
 	rep.Absent = absent
 	if why := missing(&d, families); why != "" {
+		rep.Why = why
 		rep.Certificate = tandem.Certificate{Task: name, Status: tandem.Refused, Why: why, Alpha: task.Guarantee.Alpha, Delta: task.Guarantee.Delta}
+		l.opt.Done(rep)
 		return rep, nil
 	}
 	began := time.Now()
@@ -213,7 +221,28 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 		return Report{}, fmt.Errorf("train %s: %w", name, err)
 	}
 	rep.TrainSec = time.Since(began).Seconds()
-	return l.decide(ctx, task, &d, fitted, change, rep)
+	rep, err = l.decide(ctx, task, &d, fitted, change, rep)
+	if err == nil {
+		l.opt.Done(rep)
+	}
+	return rep, err
+}
+
+// Learn asks for a training of the task without waiting for it;
+// tandem.Conflict when one has been asked for already.
+func (l *Learner) Learn(_ context.Context, name, _ string) error {
+	if _, ok := l.opt.Task(name); !ok {
+		return tandem.Errorf(tandem.NotFound, "there is no task %q", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.progress(name)
+	if p.asked {
+		return tandem.Errorf(tandem.Conflict, "a training of task %s is under way or about to start", name)
+	}
+	p.asked = true
+	l.poke()
+	return nil
 }
 
 // missing says what keeps a dataset from being learnt, "" when nothing does.

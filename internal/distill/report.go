@@ -50,7 +50,7 @@ type Hard struct {
 
 // decide examines a fitted candidate, keeps it and acts on the verdict.
 func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f fit, change time.Time, rep Report) (Report, error) {
-	certs, err := l.opt.Registry.Certificates(ctx, task.Name)
+	certs, err := l.opt.Reader.Certificates(ctx, task.Name)
 	if err != nil {
 		return rep, fmt.Errorf("read certificates of %s: %w", task.Name, err)
 	}
@@ -65,32 +65,27 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 	rep.Frontier = frontier(e, oof)
 	rep.Hardest = hardest(&f, d, 8)
 	now := l.standing(task, d, change, &e)
-	v := tandem.Version{
-		Task: task.Name, Parent: now.version, Stage: tandem.Candidate, Created: d.taken,
+	verdict := judge(e.cert, d.labels, now)
+	v, cert, err := l.opt.Registry.Put(ctx, tandem.Version{
+		Task: task.Name, Parent: now.version, Created: d.taken,
 		Families: rep.Families, Labels: len(d.labels), Rows: len(d.train), Bytes: int64(len(blob)),
-		Trigger: string(rep.Trigger), Agree: rep.Agree, TrainSec: rep.TrainSec,
-	}
-	v, cert, err := l.opt.Registry.Put(ctx, v, blob, e.cert)
+		Trigger: string(rep.Trigger), Agree: rep.Agree, TrainSec: rep.TrainSec, Why: verdict.why,
+	}, blob, e.cert)
 	if err != nil {
 		return rep, fmt.Errorf("keep student of %s: %w", task.Name, err)
 	}
 	rep.Version, rep.Certificate = v.Name, cert
-	verdict := judge(cert, d.labels, now)
 	rep.Why, rep.Promoted = verdict.why, verdict.promote
 	l.mu.Lock()
 	l.progress(task.Name).learnt(d.labels)
 	l.mu.Unlock()
-
-	switch {
-	case verdict.promote:
-		err = l.opt.Registry.Promote(ctx, task.Name, v.Name, verdict.why)
-	case verdict.shadow:
-		err = l.opt.Registry.Shadow(ctx, task.Name, v.Name, verdict.why)
-	default:
-		return rep, l.opt.Note(ctx, tandem.Event{Time: l.opt.Now().UTC(), Task: task.Name, Kind: tandem.EventRefused, Version: v.Name, Why: verdict.why})
+	if verdict.promote {
+		if _, err := l.opt.Registry.Promote(ctx, task.Name, v.Name, verdict.why); err != nil {
+			return rep, fmt.Errorf("promote %s of %s: %w", v.Name, task.Name, err)
+		}
 	}
-	if err != nil {
-		return rep, fmt.Errorf("move %s of %s: %w", v.Name, task.Name, err)
+	if !verdict.promote && !verdict.shadow {
+		return rep, nil
 	}
 	return rep, l.opt.Install(ctx, Installed{Task: task.Name, Version: v.Name, Student: f.student, Certificate: cert})
 }

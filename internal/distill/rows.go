@@ -34,14 +34,14 @@ type dataset struct {
 	labels  []string  // of train, most frequent first
 }
 
-// Traces is what the learner reads of the log.
-type Traces interface {
+// Reader is what the learner reads of the store.
+type Reader interface {
 	Traces(ctx context.Context, q store.Query) iter.Seq2[tandem.Trace, error]
-	Stats(ctx context.Context, task string) (store.TaskStats, error)
+	Certificates(ctx context.Context, task string) ([]tandem.Certificate, error)
 }
 
 // load reads the newest limit labelled traces of a task and splits them.
-func load(ctx context.Context, traces Traces, key certify.Key, task *tandem.Task, taken time.Time, limit int) (dataset, error) {
+func load(ctx context.Context, traces Reader, key certify.Key, task *tandem.Task, taken time.Time, limit int) (dataset, error) {
 	var rows []row
 	q := store.Query{Task: task.Name, Labelled: true, Newest: true, Limit: limit}
 	for t, err := range traces.Traces(ctx, q) {

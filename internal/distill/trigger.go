@@ -29,12 +29,16 @@ type progress struct {
 	change      time.Time
 	known       map[string]bool // labels of the newest version, nil before the first
 	strange     map[string]int  // labels seen since that it does not know
+	asked       bool            // a person wants a training, or has it
+	begun       bool            // that training has begun
 }
 
 // due decides whether to train now. It is pure.
 func (p *progress) due(first int, growth float64) (Trigger, bool) {
 	n := p.labelled - p.sinceChange
 	switch {
+	case p.asked && !p.begun:
+		return TriggerPerson, true
 	case p.lastFit == 0 && n >= first && !p.change.IsZero():
 		return TriggerDrift, true
 	case p.lastFit == 0:
@@ -52,7 +56,7 @@ func (p *progress) due(first int, growth float64) (Trigger, bool) {
 
 // begin notes that a training starts with what is there now.
 func (p *progress) begin() {
-	p.lastFit = max(1, p.labelled-p.sinceChange)
+	p.lastFit, p.begun = max(1, p.labelled-p.sinceChange), true
 	clear(p.strange)
 }
 

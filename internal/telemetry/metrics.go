@@ -183,21 +183,9 @@ func (m *Metrics) Decided(d *tandem.Decision) {
 	}
 }
 
-// TeacherFailed counts a request that ended without an answer.
-func (m *Metrics) TeacherFailed(task string, code tandem.Code) {
-	m.teacherErrors.WithLabelValues(task, string(code)).Inc()
-}
-
-// Audit results.
-const (
-	Agreed    = "agreed"
-	Disagreed = "disagreed"
-	Failed    = "failed" // the teacher did not answer
-)
-
 // Audited counts an accepted answer that was checked with the teacher.
-func (m *Metrics) Audited(task, result string, costUSD float64) {
-	m.audits.WithLabelValues(task, result).Inc()
+func (m *Metrics) Audited(task string, result tandem.AuditResult, costUSD float64) {
+	m.audits.WithLabelValues(task, string(result)).Inc()
 	m.auditCost.WithLabelValues(task).Add(max(0, costUSD))
 }
 
