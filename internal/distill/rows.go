@@ -66,7 +66,7 @@ func rowOf(t tandem.Trace, task *tandem.Task) row {
 		id: t.ID, time: t.Time, group: t.Session, input: t.Input,
 		label: t.Teacher, outside: t.OutsideSpace, propensity: t.Propensity,
 	}
-	if closed(t.Reason) {
+	if closed(t.Reason) || t.Source == tandem.Imported {
 		r.floor = 1
 	}
 	label, ok := task.Resolve(t.Teacher)
