@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -51,7 +52,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	wg.Go(func() {
 		defer close(order)
 		defer close(work)
-		s.readLines(ctx, lines, order, work)
+		if !s.readLines(ctx, lines, order, work) {
+			cancel() // nobody waits for the lines under way
+		}
 	})
 	for range s.Limits.Batch {
 		wg.Go(func() {
@@ -63,17 +66,21 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	if !s.writeLines(w, rc, order) {
 		cancel()
 		_ = rc.SetReadDeadline(time.Now()) // wakes the reader
-		panic(http.ErrAbortHandler)        // the client has gone
+		for range order {                  // so that it never waits for us
+		}
+		panic(http.ErrAbortHandler) // the client has gone
 	}
 	return nil
 }
 
-// readLines hands lines out: to order as they came, and to work.
-func (s *Server) readLines(ctx context.Context, lines *lineReader, order, work chan<- *job) {
-	for {
+// readLines hands lines out: to order as they came, and to work. It returns
+// false when the connection broke: while a body is being read, net/http leaves
+// it to the reader to notice that the client has gone.
+func (s *Server) readLines(ctx context.Context, lines *lineReader, order, work chan<- *job) bool {
+	for ctx.Err() == nil {
 		body, err := lines.next()
 		if errors.Is(err, io.EOF) {
-			return
+			return true
 		}
 		j := &job{line: lines.line, body: body, done: make(chan struct{})}
 		switch {
@@ -83,25 +90,17 @@ func (s *Server) readLines(ctx context.Context, lines *lineReader, order, work c
 			j.last = true
 			j.err = &tandem.Error{Code: tandem.InvalidRequest, Cause: err, Message: "the request broke off in this line, or the client waited too long with it (limits.read_timeout)"}
 		}
-		select {
-		case order <- j:
-		case <-ctx.Done():
-			return
-		}
+		order <- j // the writer takes them all, to the end
 		if j.err != nil {
 			close(j.done)
 			if j.last {
-				return
+				return errors.Is(err, os.ErrDeadlineExceeded) // slow, but there
 			}
 			continue
 		}
-		select {
-		case work <- j:
-		case <-ctx.Done():
-			close(j.done)
-			return
-		}
+		work <- j
 	}
+	return false
 }
 
 // work answers one line. A panic is this line's error, not the process's end.

@@ -218,7 +218,7 @@ func (m *Metrics) Queue(name string, length, capacity, dropped func() int) {
 // maxSeries bounds the combinations of labels of one table. Labels come from
 // the configuration and from tandem itself, so the bound is only met when
 // something is wrong; what is over it is counted under empty labels.
-const maxSeries = 4096
+const maxSeries = 2048
 
 // table finds a series by its labels without allocating.
 type table[K comparable, V any] struct {
