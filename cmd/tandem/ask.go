@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -51,9 +50,6 @@ func (c *askCmd) Run(ctx context.Context, sys system) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	decision, err := server.Answer(ctx, tandem.Request{Task: c.Task, Input: tandem.TextInput(text), Session: c.Session, Teacher: c.Teacher})
-	if e, ok := errors.AsType[*tandem.Error](err); ok && e.Code == tandem.Internal && e.Cause != nil {
-		return fmt.Errorf("%w (is it running? start it with: tandem serve)", err)
-	}
 	if err != nil {
 		return err
 	}

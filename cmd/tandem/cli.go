@@ -143,7 +143,7 @@ func messageOf(err error) string {
 	switch {
 	case !ok || e.Error() != err.Error(): // what wraps one says more
 		return err.Error()
-	case e.Cause != nil:
+	case e.Cause != nil && e.Code != tandem.Conflict: // there the message says it all
 		return e.Message + ": " + e.Cause.Error()
 	}
 	return e.Message

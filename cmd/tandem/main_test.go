@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,7 +36,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "freeport": freePort, "ready": ready, "until": until,
+			"status": status, "freeport": freePort, "ready": ready, "until": until, "metric": metric, "hangup": hangup,
 		},
 	})
 }
@@ -64,17 +67,36 @@ func freePort(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // ready waits until the server on $PORT wants requests.
-func ready(ts *testscript.TestScript, _ bool, _ []string) {
+func ready(ts *testscript.TestScript, _ bool, _ []string) { poll(ts, "/readyz", "") }
+
+// metric waits until the metrics of the server on $PORT match a pattern.
+func metric(ts *testscript.TestScript, _ bool, args []string) { poll(ts, "/metrics", args[0]) }
+
+func poll(ts *testscript.TestScript, path, pattern string) {
+	want := regexp.MustCompile(pattern)
 	for range 300 {
-		if resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("PORT") + "/readyz"); err == nil {
+		req, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:"+ts.Getenv("PORT")+path, nil)
+		ts.Check(err)
+		req.Header.Set("Authorization", "Bearer one-token")
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if err == nil && resp.StatusCode == http.StatusOK && want.Match(body) {
 				return
 			}
 		}
 		time.Sleep(100 * time.Millisecond) // another process: there is no clock to share
 	}
-	ts.Fatalf("the server does not become ready")
+	ts.Fatalf("%s never answers with %q", path, pattern)
+}
+
+// hangup sends SIGHUP to the process that holds the data folder.
+func hangup(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0] + "/lock")))
+	ts.Check(err)
+	p, err := os.FindProcess(pid)
+	ts.Check(err)
+	ts.Check(p.Signal(syscall.SIGHUP))
 }
 
 // until repeats a command until it succeeds.
