@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"strings"
 	"time"
 
 	"tandem"
+	"tandem/client"
 	"tandem/internal/config"
 )
 
@@ -43,26 +43,20 @@ func (c *askCmd) Run(ctx context.Context, sys system) error {
 		}
 		text = string(data)
 	}
-	d, err := c.reach(sys)
+	server, err := c.reach(sys)
 	if err != nil {
 		return err
 	}
+	defer server.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	body := map[string]any{"input": text}
-	if c.Session != "" {
-		body["session"] = c.Session
+	decision, err := server.Answer(ctx, tandem.Request{Task: c.Task, Input: tandem.TextInput(text), Session: c.Session, Teacher: c.Teacher})
+	if e, ok := errors.AsType[*tandem.Error](err); ok && e.Code == tandem.Internal && e.Cause != nil {
+		return fmt.Errorf("%w (is it running? start it with: tandem serve)", err)
 	}
-	if c.Teacher {
-		body["teacher"] = true
-	}
-	var reply struct {
-		Tandem tandem.Decision `json:"tandem"`
-	}
-	if err := d.call(ctx, "POST", "/v1/tasks/"+url.PathEscape(c.Task)+"/answer", body, &reply); err != nil {
+	if err != nil {
 		return err
 	}
-	decision := reply.Tandem
 	if c.JSON {
 		return printJSON(sys.stdout, decision)
 	}
@@ -80,24 +74,24 @@ func (c *askCmd) Run(ctx context.Context, sys system) error {
 }
 
 // reach finds the server to ask.
-func (c *askCmd) reach(sys system) (*desk, error) {
-	d := &desk{base: c.Server, token: c.Token, client: newClient()}
-	if d.token == "" {
-		d.token = sys.getenv("TANDEM_TOKEN")
+func (c *askCmd) reach(sys system) (*client.Client, error) {
+	base, token := c.Server, c.Token
+	if token == "" {
+		token = sys.getenv("TANDEM_TOKEN")
 	}
-	if d.base == "" {
+	if base == "" {
 		cfg, err := config.Load(c.Config, sys.getenv)
 		if err != nil {
 			return nil, err
 		}
-		d.base = "http://" + dialable(cfg.Listen)
-		if d.token == "" && len(cfg.APITokens) > 0 {
-			d.token = cfg.APITokens[0].Reveal()
+		base = "http://" + dialable(cfg.Listen)
+		if token == "" && len(cfg.APITokens) > 0 {
+			token = cfg.APITokens[0].Reveal()
 		}
 	}
-	d.base = strings.TrimRight(d.base, "/")
-	if u, err := url.Parse(d.base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usage("--server: %q is not an address such as http://127.0.0.1:8080", c.Server)
+	server, err := client.New(base, client.Options{Token: token})
+	if err != nil {
+		return nil, usage("--server: %s", messageOf(err))
 	}
-	return d, nil
+	return server, nil
 }

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -28,7 +32,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("OPENAI_API_KEY", "")
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"status": status, "freeport": freePort, "ready": ready, "until": until,
+		},
 	})
 }
 
@@ -47,6 +53,40 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// freePort sets a variable to a port that nobody listens on now.
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Check(l.Close())
+}
+
+// ready waits until the server on $PORT wants requests.
+func ready(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 300 {
+		if resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("PORT") + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond) // another process: there is no clock to share
+	}
+	ts.Fatalf("the server does not become ready")
+}
+
+// until repeats a command until it succeeds.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	var err error
+	for range 100 {
+		if err = ts.Exec(args[0], args[1:]...); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // as in ready
+	}
+	ts.Fatalf("%v never succeeds: %v", args, err)
 }
 
 // writeLog writes n answered questions of three kinds that words tell apart.

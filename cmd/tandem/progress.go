@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"net/http"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -59,5 +58,3 @@ func (b *bar) finish(complete bool) {
 	}
 	b.bars.Wait()
 }
-
-func newClient() *http.Client { return &http.Client{} }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,16 +19,19 @@ const remembered = 1000
 // restore takes up a task where the data folder says it was: which version
 // serves, what its audits have shown, and what the learner has already used.
 func (a *app) restore(ctx context.Context, task string) error {
-	if err := a.sync(ctx, task); err != nil {
+	change, err := a.lastChange(ctx, task)
+	if err != nil {
+		return err
+	}
+	a.cascade.SeedChange(task, change)
+	if err := a.sync(ctx, task); tandem.CodeOf(err) == tandem.Conflict {
+		a.log.Warn("the teacher answers until a new certificate", "task", task, "why", err)
+	} else if err != nil {
 		return err
 	}
 	stats, err := a.store.Stats(ctx, task)
 	if err != nil {
 		return fmt.Errorf("count traces: %w", err)
-	}
-	change, err := a.lastChange(ctx, task)
-	if err != nil {
-		return err
 	}
 	recent := stats.Labelled
 	if !change.IsZero() {
@@ -64,7 +68,8 @@ func (a *app) sync(ctx context.Context, task string) error {
 	return a.put(ctx, task, &s)
 }
 
-// put loads a version and makes it the live one.
+// put loads a version and makes it the live one. A version that an alarm has
+// overtaken loses its certificate, and that is an error.
 func (a *app) put(ctx context.Context, task string, s *registry.Student) error {
 	loaded, err := student.Load(a.families, s.Artefact)
 	if err != nil {
@@ -81,7 +86,25 @@ func (a *app) put(ctx context.Context, task string, s *registry.Student) error {
 		}
 		past = append(past, cascade.Outcome{Propensity: t.Propensity, Wrong: t.OutsideSpace || t.Teacher != t.Answer})
 	}
-	return a.cascade.Install(task, cascade.Live{Version: s.Version.Name, Student: loaded, Certificate: cert}, past)
+	live := cascade.Live{Version: s.Version.Name, Student: loaded, Certificate: cert}
+	overtaken := a.cascade.Install(task, live, past)
+	if overtaken == nil && cert.Status == tandem.Valid {
+		// A crash between an alarm and its record: the audits raise it again.
+		if now, ok := a.cascade.Live(task); ok && now.Certificate.Status == tandem.Withdrawn {
+			a.alarm(ctx, cascade.Alarm{
+				Task: task, Version: s.Version.Name, Time: time.Now(),
+				Why: s.Version.Name + ": its audits raise an alarm; the gate is closed until a new certificate",
+			})
+		}
+	}
+	if tandem.CodeOf(overtaken) != tandem.Conflict {
+		return overtaken
+	}
+	if _, err := a.registry.Withdraw(ctx, task, s.Version.Name, overtaken.Error()); err != nil {
+		return err
+	}
+	live.Certificate.Status = tandem.Withdrawn
+	return errors.Join(overtaken, a.cascade.Install(task, live, past))
 }
 
 // lastChange is when the traffic of a task last changed: its newest alarm.

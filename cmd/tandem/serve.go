@@ -15,6 +15,7 @@ import (
 
 	"tandem/internal/config"
 	"tandem/internal/lifecycle"
+	"tandem/internal/telemetry"
 )
 
 type serveCmd struct {
@@ -140,9 +141,5 @@ func logReload(log *slog.Logger, file string, r config.Reload) {
 // newLogger writes as the configuration says.
 func newLogger(c config.Log, w io.Writer) *slog.Logger {
 	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[c.Level]
-	opt := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
-	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	return telemetry.NewLog(w, level, c.Format == "json")
 }

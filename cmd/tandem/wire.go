@@ -292,8 +292,18 @@ func (a *app) live(task string) (string, distill.Predictor, tandem.Certificate) 
 }
 
 // install puts what the learner made into the plan.
-func (a *app) install(_ context.Context, in distill.Installed) error {
-	return a.cascade.Install(in.Task, cascade.Live{Version: in.Version, Student: in.Student, Certificate: in.Certificate}, nil)
+// A version that an alarm has overtaken loses its certificate.
+func (a *app) install(ctx context.Context, in distill.Installed) error {
+	live := cascade.Live{Version: in.Version, Student: in.Student, Certificate: in.Certificate}
+	err := a.cascade.Install(in.Task, live, nil)
+	if tandem.CodeOf(err) != tandem.Conflict {
+		return err
+	}
+	if _, err := a.registry.Withdraw(ctx, in.Task, in.Version, err.Error()); err != nil {
+		return err
+	}
+	live.Certificate.Status = tandem.Withdrawn
+	return a.cascade.Install(in.Task, live, nil)
 }
 
 // trained tells people how a training ended.

@@ -148,8 +148,9 @@ func (c *Cascade) watch(ctx context.Context, t *taskPlan, propensity float64, wr
 	switch {
 	case v.Alarm:
 		why := fmt.Sprintf("%s: %s; the gate is closed and %s answers everything until a new certificate", t.live.Version, v.Why, t.spec.Teacher.Name)
-		if c.close(t.spec.Task.Name, t.live.Version, why) {
-			c.opt.OnAlarm(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: c.opt.Now(), Why: why})
+		now := c.opt.Now()
+		if c.close(t.spec.Task.Name, t.live.Version, why, now) {
+			c.opt.OnAlarm(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: now, Why: why})
 		}
 	case v.Drift:
 		if rate, raised := c.lookCloser(t.spec.Task.Name, t.live.Version); raised {

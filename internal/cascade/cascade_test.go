@@ -322,6 +322,32 @@ func TestAuditsReachTheLogAndTheWatchdog(t *testing.T) {
 	}
 }
 
+func TestACertificateFromBeforeAnAlarmDoesNotOpenTheGate(t *testing.T) {
+	c, n := setUp(t, spec(saying("no")))
+	if err := c.Install("consent", certified(), nil); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	for len(n.alarms) == 0 {
+		ask(t, c, long)
+		c.AuditOne(t.Context())
+	}
+	// Trained while the alarm came: its evidence is of the old traffic.
+	late := certified()
+	late.Version, late.Certificate.Time = "v2", before
+	if err := c.Install("consent", late, nil); tandem.CodeOf(err) != tandem.Conflict {
+		t.Errorf("Install = %v, want a conflict", err)
+	}
+	if d := ask(t, c, long); d.Step != tandem.ProviderStep {
+		t.Errorf("answered by %s: %s", d.Model, d.Why)
+	}
+	fresh := certified()
+	fresh.Version, fresh.Certificate.Time = "v3", time.Now()
+	if err := c.Install("consent", fresh, nil); err != nil {
+		t.Errorf("Install after the alarm: %v", err)
+	}
+}
+
 func TestAFullAuditQueueMakesThePropensityZero(t *testing.T) {
 	n := &notebook{}
 	c := cascade.New(cascade.Options{Recorder: n, Observer: n, AuditQueue: 3})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tandem"
 	"tandem/internal/certify"
@@ -20,8 +21,9 @@ const closerLook = 4
 // taskState is what outlives a plan: the running mean of the teacher's cost
 // and the watchdog of the serving version.
 type taskState struct {
-	cost  atomic.Uint64 // bits of the mean cost of a teacher's answer, US dollars
-	watch atomic.Pointer[watchdog]
+	cost    atomic.Uint64 // bits of the mean cost of a teacher's answer, US dollars
+	changed time.Time     // when an alarm last said that the traffic is another; guarded by Cascade.mu
+	watch   atomic.Pointer[watchdog]
 }
 
 // meanCost is what one more question to the teacher would have cost, by the
@@ -106,7 +108,9 @@ func keeps(c tandem.Certificate, g tandem.Guarantee) bool {
 // Install makes a version the live student of a task: serving when its
 // certificate is valid, in shadow otherwise. past are the audits of this
 // version so far, so that a restart forgets nothing; an alarm they raise
-// closes the gate. It is an error when the task is not configured.
+// closes the gate. It is an error when the task is not configured, and a
+// tandem.Conflict when the certificate's rows are from before the last alarm:
+// they say nothing about the traffic since.
 func (c *Cascade) Install(task string, live Live, past []Outcome) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,6 +124,10 @@ func (c *Cascade) Install(task string, live Live, past []Outcome) error {
 		live.Certificate.Why = "it was certified for a weaker guarantee than the task asks for now"
 	}
 	cert := live.Certificate
+	if cert.Status == tandem.Valid && cert.Time.Before(t.state.changed) {
+		return tandem.Errorf(tandem.Conflict, "%s cannot serve: it was certified on traffic from before the alarm of %s; train a new version",
+			live.Version, t.state.changed.UTC().Format(time.DateTime))
+	}
 	if cert.Status == tandem.Valid {
 		w := &watchdog{version: live.Version, monitor: certify.NewMonitor(cert.Alpha, cert.Delta, driftDelta)}
 		for _, o := range past {
@@ -149,7 +157,7 @@ func (c *Cascade) Remove(task string) {
 
 // close withdraws the certificate of the serving version. It reports false
 // when that version no longer serves, so that an alarm is acted on once.
-func (c *Cascade) close(task, version, why string) bool {
+func (c *Cascade) close(task, version, why string, at time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.live.Load()
@@ -161,6 +169,7 @@ func (c *Cascade) close(task, version, why string) bool {
 	shadow.Certificate.Status = tandem.Withdrawn
 	shadow.Certificate.Why = why
 	t.state.watch.Store(nil)
+	t.state.changed = at
 	c.live.Store(p.with(newTaskPlan(t.spec, &shadow, t.state, t.spec.Task.AuditRate)))
 	return true
 }
@@ -216,6 +225,16 @@ func (c *Cascade) View(task string) (v View, ok bool) {
 		v.LogEvidence = w.monitor.Evidence()
 	}
 	return v, true
+}
+
+// SeedChange sets when the traffic of a task last changed, known from before a
+// restart.
+func (c *Cascade) SeedChange(task string, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.live.Load().tasks[task]; ok {
+		t.state.changed = at
+	}
 }
 
 // SeedCost sets what a teacher's answer to the task costs on average, known

@@ -44,6 +44,7 @@ func dip(alpha float64) func(float64) float64 {
 }
 
 func TestBinomialCoverage10000Runs(t *testing.T) {
+	t.Parallel()
 	runs := scaled(t, 10_000)
 	for i, c := range []struct {
 		name         string
@@ -92,6 +93,7 @@ func askings() []world {
 }
 
 func TestBettingCoverage10000Runs(t *testing.T) {
+	t.Parallel()
 	runs := scaled(t, 10_000)
 	for i, w := range askings() {
 		for j, c := range []struct {
@@ -113,6 +115,47 @@ func TestBettingCoverage10000Runs(t *testing.T) {
 			}
 			atMost(t, fmt.Sprintf("%s, %s n %d alpha %g (certified %.2f)", w.name, c.name, c.n, c.alpha, float64(ok)/float64(runs)), bad, runs, c.delta)
 		}
+	}
+}
+
+// TestBettingCoverageWhenTheGateFollowsTheOutcomes lets the gate open after a
+// good run and close after a bad one, as alarms do, so that propensities and
+// floors depend on the very rows that are tested.
+func TestBettingCoverageWhenTheGateFollowsTheOutcomes(t *testing.T) {
+	t.Parallel()
+	const alpha, delta = 0.1, 0.1
+	runs := scaled(t, 10_000)
+	rng := rand.New(rand.NewPCG(17, 1))
+	bad := 0
+	rows := make([]Row, 900)
+	for range runs {
+		open, recent := false, 0.5
+		for i := range rows {
+			r := Row{Score: rng.Float64(), Wrong: rng.Float64() < alpha*1.0001, Propensity: 1, Floor: 1}
+			if open {
+				r.Floor = 0.2
+				if r.Score > 0.5 {
+					r.Propensity = 0.2
+				}
+			}
+			r.Asked = rng.Float64() < r.Propensity
+			if r.Asked {
+				e := 0.0
+				if r.Wrong {
+					e = 1
+				}
+				recent += 0.05 * (e - recent)
+				open = recent < alpha*0.9 || open && recent < alpha*1.3
+			}
+			rows[i] = r
+		}
+		if Certify(rows, []float64{0.3, 0.2, 0.1}, alpha, delta).OK {
+			bad++
+		}
+	}
+	atMost(t, "every certificate is false", bad, runs, delta)
+	if bad == 0 {
+		t.Error("nothing was ever certified; the simulation is too easy")
 	}
 }
 
@@ -201,5 +244,46 @@ func TestBettingIsAsSharpAsBinomial(t *testing.T) {
 		if float64(betting) < float64(exact)-0.05*float64(runs) {
 			t.Errorf("betting proves %d, the exact test %d of %d", betting, exact, runs)
 		}
+	}
+}
+
+// TestFloorsSharpen measures what telling the floors is worth.
+func TestFloorsSharpen(t *testing.T) {
+	runs := scaled(t, 2000)
+	proved := map[bool]float64{}
+	for _, w := range askings()[1:3] {
+		w.wrong = rising(0.02, 0.2, 2)
+		rng := rand.New(rand.NewPCG(19, 1))
+		rows := make([]Row, 600)
+		for range runs {
+			if Certify(w.sample(rng, rows), []float64{0.5}, 0.1, 0.1).OK {
+				proved[w.floor != nil] += 1 / float64(runs)
+			}
+		}
+	}
+	t.Logf("risk %.3f of alpha 0.1, 600 rows: proved in %.3f of the runs with floors told, %.3f without",
+		world{wrong: rising(0.02, 0.2, 2)}.risk(0.5), proved[true], proved[false])
+	if proved[true] < proved[false]+0.05 {
+		t.Error("telling the floors buys too little")
+	}
+}
+
+func BenchmarkCertify(b *testing.B) {
+	w := world{wrong: rising(0.01, 0.3, 2), asked: always}
+	for _, asked := range []struct {
+		name string
+		f    func(float64, float64) float64
+	}{{Binomial, always}, {Betting, func(s, _ float64) float64 { return 1 - s/2 }}} {
+		b.Run(asked.name, func(b *testing.B) {
+			w.asked = asked.f
+			rng := rand.New(rand.NewPCG(1, 1))
+			train, rows := w.sample(rng, make([]Row, 20_000)), w.sample(rng, make([]Row, 10_000))
+			for i := range train {
+				train[i].Score -= rng.Float64() / levels
+			}
+			for b.Loop() {
+				Certify(rows, Grid(train, 0.05, 0.1, len(rows)), 0.05, 0.1)
+			}
+		})
 	}
 }

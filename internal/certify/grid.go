@@ -55,6 +55,22 @@ func Grid(train []Row, alpha, delta float64, n int) []float64 {
 	return grid
 }
 
+// Forecast is the chance that Certify proves some threshold of the Grid, judged
+// by train rows alone. A look that is unlikely to succeed is better put off,
+// because it uses up rows or a part of delta; that choice costs nothing, since
+// it does not depend on the certification rows.
+func Forecast(train []Row, alpha, delta float64, n int) float64 {
+	t := Test{alpha, delta}
+	if !t.valid() || n < t.MinRows() {
+		return 0
+	}
+	best := 0.0
+	for _, c := range forecast(train, t, n) {
+		best = max(best, c.power)
+	}
+	return best
+}
+
 // The choices of Grid, fixed by simulation.
 const (
 	startSlack = 0.01 // how far under the best predicted power the first threshold may be

@@ -199,5 +199,6 @@ func (m *Monitor) Errors() int { return m.errors }
 
 // Interval bounds the mean risk of the gate over its audits so far. It may be
 // read after every audit: the probability that it is ever wrong is at most
-// delta.
+// delta. Where audit rates depend on the request this holds for a risk that
+// does not change.
 func (m *Monitor) Interval() (lo, hi float64) { return m.mean.bounds() }

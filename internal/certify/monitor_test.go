@@ -12,6 +12,7 @@ import (
 // TestMonitorNull10000Streams peeks at every one of 20,000 audits of each
 // stream, at the worst risk the promise allows.
 func TestMonitorNull10000Streams(t *testing.T) {
+	t.Parallel()
 	const audits = 20_000
 	streams := scaled(t, 10_000)
 	for _, c := range []struct{ alpha, delta float64 }{{0.05, 0.1}, {0.2, 0.05}} {
@@ -40,8 +41,9 @@ func TestMonitorNull10000Streams(t *testing.T) {
 // TestMonitorNullWithRatesPerRequest audits wrong answers more often than right
 // ones, so that the audits alone look twice as bad as the gate is.
 func TestMonitorNullWithRatesPerRequest(t *testing.T) {
+	t.Parallel()
 	const alpha, delta, audits = 0.1, 0.1, 3000
-	streams := scaled(t, 2000)
+	streams := scaled(t, 1000)
 	count := func(floor float64) (alarms, misses int) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		for range streams {
@@ -58,7 +60,7 @@ func TestMonitorNullWithRatesPerRequest(t *testing.T) {
 					continue
 				}
 				alarmed = m.Observe(rate, rng.Float64() < risk).Alarm
-				missed = missed || !m.mean.inside(alpha)
+				missed = missed || m.Audits()%10 == 0 && !m.mean.inside(alpha)
 			}
 			if alarmed {
 				alarms++
@@ -105,6 +107,7 @@ func delays(rng *rand.Rand, alpha, good, bad float64, past, runs int, found func
 
 // TestMonitorDelays measures the table of docs/guarantee.md.
 func TestMonitorDelays(t *testing.T) {
+	t.Parallel()
 	runs := max(scaled(t, 400)/2, 50)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, alpha := range []float64{0.02, 0.05, 0.1} {
@@ -195,12 +198,14 @@ func TestDriftARL(t *testing.T) {
 // TestIntervalAtEveryMoment peeks at the interval after every audit of streams
 // whose risk wanders.
 func TestIntervalAtEveryMoment(t *testing.T) {
-	const delta, audits = 0.1, 5000
-	streams := scaled(t, 1000)
+	t.Parallel()
+	const delta, audits = 0.1, 2000
+	streams := scaled(t, 300)
 	for _, risk := range []func(i int) float64{
 		func(int) float64 { return 0.01 },
 		func(int) float64 { return 0.5 },
-		func(i int) float64 { return 0.1 + 0.08*math.Sin(float64(i)/300) },
+		func(i int) float64 { return 0.1 + 0.08*math.Sin(float64(i)/150) },
+		func(i int) float64 { return float64(i % 2) }, // known each time, half on average
 	} {
 		rng := rand.New(rand.NewPCG(9, 10))
 		misses := 0
@@ -216,7 +221,7 @@ func TestIntervalAtEveryMoment(t *testing.T) {
 				}
 			}
 		}
-		atMost(t, "interval ever wrong", misses, streams, delta)
+		atMost(t, fmt.Sprintf("interval ever wrong (first risk %.2f)", risk(0)), misses, streams, delta)
 	}
 	m := NewMonitor(0.05, 0.1, 0)
 	if lo, hi := m.Interval(); lo != 0 || hi != 1 {
@@ -226,7 +231,7 @@ func TestIntervalAtEveryMoment(t *testing.T) {
 		m.Observe(0.1, i%25 == 0)
 	}
 	lo, hi := m.Interval()
-	if !(lo > 0.02 && lo < 0.04 && hi > 0.04 && hi < 0.06) {
+	if !(lo > 0.029 && lo < 0.04 && hi > 0.04 && hi < 0.053) {
 		t.Errorf("120 errors of 3000: [%g, %g]", lo, hi)
 	}
 	if !m.mean.inside(lo+1e-9) || !m.mean.inside(hi-1e-9) || m.mean.inside(lo-1e-6) || m.mean.inside(hi+1e-6) {

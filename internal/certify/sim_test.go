@@ -11,8 +11,8 @@ import (
 func scaled(t *testing.T, full int) int {
 	t.Helper()
 	if raced || testing.Short() {
-		t.Logf("reduced simulation: %d of %d runs (race detector or -short)", max(full/50, 100), full)
-		return max(full/50, 100)
+		t.Logf("reduced simulation: %d of %d runs (race detector or -short)", max(full/50, 40), full)
+		return max(full/50, 40)
 	}
 	return full
 }

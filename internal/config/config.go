@@ -12,7 +12,7 @@ import (
 )
 
 // MaxBytes bounds the size of a configuration file.
-const MaxBytes = 4 << 20
+const MaxBytes = 1 << 20
 
 // Config is the whole configuration file.
 type Config struct {

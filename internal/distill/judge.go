@@ -58,7 +58,7 @@ func predicted(s Predictor, task *tandem.Task, rows []row) []certify.Row {
 		p := s.Predict(&r.input)
 		out[i] = certify.Row{
 			Score: p.Score, Wrong: r.outside || s.Labels()[p.Label] != r.label,
-			Propensity: r.propensity, Asked: true, Reserved: never[p.Label],
+			Propensity: r.propensity, Asked: true, Reserved: never[p.Label], Floor: r.floor,
 		}
 	}
 	return out
@@ -90,17 +90,26 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 	}}
 	rows := since(d.certify, change)
 	fresh := since(rows, h.last.Add(time.Microsecond))
-	look := h.looks + 1
-	useFresh, delta := certify.Plan(len(rows), len(fresh), look, g.Alpha, g.Delta)
+	// Rows seen through an open gate carry less than their number says; how
+	// much less is taken from the training side, where nothing is tested.
+	all := worth(since(d.train, change), len(rows))
+	useFresh, delta := certify.Plan(all, worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh)), h.looks+1, g.Alpha, g.Delta)
+	n := all
 	if useFresh {
 		rows, e.fresh = fresh, true
+		n = worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh))
 	}
 	e.cert.DeltaUsed, e.cert.Rows = delta, len(rows)
 	e.rows = predicted(s, task, rows)
-	e.grid = certify.Grid(oof, g.Alpha, delta, len(rows))
+	e.grid = certify.Grid(oof, g.Alpha, delta, n)
+	if p := certify.Forecast(oof, g.Alpha, delta, n); p < leastHope {
+		e.cert.PValue, e.cert.Needs = 1, needs(oof, g, delta, n)
+		e.cert.Why = fmt.Sprintf("not tested yet: judged by the training rows, %d rows would prove the promise with a chance of %.0f %%", n, 100*p)
+		return e
+	}
 	res := certify.Certify(e.rows, e.grid, g.Alpha, delta)
 	if len(e.grid) > 0 && len(rows) > 0 {
-		e.cert.Look = look
+		e.cert.Look = h.looks + 1
 		e.cert.FromTrace, e.cert.ToTrace = rows[0].id, rows[len(rows)-1].id
 	}
 	e.cert.Method, e.cert.Accepted, e.cert.Errors = res.Method, res.Accepted, res.Errors
@@ -110,6 +119,48 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 		e.cert.Budget = certify.Budget(e.rows, res.Threshold)
 	}
 	return e
+}
+
+// leastHope is the predicted chance of success under which a candidate is not
+// tested: every test uses up rows or a part of δ.
+const leastHope = 0.25
+
+// worth is how many labels asked for with certainty n certification rows are
+// worth, when their propensities are as those of the training rows.
+func worth(train []row, n int) int {
+	lowest, sum, count := 1.0, 0.0, 0
+	for i := range train {
+		if p := train[i].propensity; p > 0 {
+			lowest = min(lowest, p)
+		}
+	}
+	for i := range train {
+		r := &train[i]
+		if r.propensity <= 0 {
+			continue
+		}
+		floor := r.floor
+		if floor == 0 {
+			floor = lowest
+		}
+		sum += floor / r.propensity
+		count++
+	}
+	if count == 0 {
+		return n
+	}
+	return int(sum / float64(count) * float64(n))
+}
+
+// needs is about how many more labelled requests give a test a fair chance, 0
+// when more of the same would not.
+func needs(oof []certify.Row, g tandem.Guarantee, delta float64, n int) int {
+	for more := max(n, 10); more < 1<<17; more += more/4 + 1 {
+		if certify.Forecast(oof, g.Alpha, delta, more) >= leastHope {
+			return int(float64(more-n) / certify.CertifyShare)
+		}
+	}
+	return 0
 }
 
 // coverage is the propensity-weighted share of rows a threshold accepts.

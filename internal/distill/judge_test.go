@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/student"
 )
 
 func TestJudge(t *testing.T) {
@@ -144,3 +146,56 @@ func TestSplitNeverLearnsOutsideTheSpace(t *testing.T) {
 		t.Error("rows outside the answer space must count as disagreements when certifying")
 	}
 }
+
+func TestWorthOfRowsBehindAGate(t *testing.T) {
+	closedGate := []row{{propensity: 1, floor: 1}, {propensity: 1, floor: 1}}
+	// Behind a gate audited at 10 %, an audited row counts whole and one that
+	// the gate did not accept a tenth.
+	openGate := []row{{propensity: 0.1}, {propensity: 1}, {propensity: 1}, {propensity: 0}}
+	for _, c := range []struct {
+		name  string
+		train []row
+		n     int
+		want  int
+	}{
+		{"all asked for", closedGate, 100, 100},
+		{"open gate", openGate, 100, 40},
+		{"half and half", append(closedGate, openGate...), 100, 64},
+		{"nothing known", nil, 100, 100},
+	} {
+		if got := worth(c.train, c.n); got != c.want {
+			t.Errorf("%s: %d rows are worth %d, want %d", c.name, c.n, got, c.want)
+		}
+	}
+}
+
+func TestHopelessCandidatesAreNotTested(t *testing.T) {
+	task := &tandem.Task{Name: "t", Labels: []tandem.Label{{Name: "a"}, {Name: "b"}}, Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}
+	var d dataset
+	for i := range 60 {
+		r := row{id: fmt.Sprint(i), time: time.Unix(int64(i+1), 0), input: tandem.TextInput("x"), label: "a", propensity: 1, floor: 1}
+		d.train, d.certify = append(d.train, r), append(d.certify, r)
+	}
+	d.taken = time.Unix(100, 0)
+	oof := make([]certify.Row, 60)
+	for i := range oof {
+		oof[i] = certify.Row{Score: 0.9, Wrong: i%2 == 0, Propensity: 1, Asked: true}
+	}
+	e := examine(always{}, oof, &d, task, time.Time{}, history{})
+	if e.cert.Status != tandem.Refused || e.cert.Look != 0 || !strings.Contains(e.cert.Why, "not tested yet") {
+		t.Errorf("a candidate that is wrong half the time was tested: %+v", e.cert)
+	}
+	for i := range oof {
+		oof[i].Wrong = false
+	}
+	e = examine(always{}, oof, &d, task, time.Time{}, history{})
+	if e.cert.Status != tandem.Valid || e.cert.Look != 1 || e.cert.Accepted != 60 {
+		t.Errorf("a perfect candidate: %+v", e.cert)
+	}
+}
+
+// always answers "a" and is sure.
+type always struct{}
+
+func (always) Predict(*tandem.Input) student.Prediction { return student.Prediction{Score: 0.9} }
+func (always) Labels() []string                         { return []string{"a", "b"} }

@@ -221,6 +221,11 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 		return Report{}, fmt.Errorf("train %s: %w", name, err)
 	}
 	rep.TrainSec = time.Since(began).Seconds()
+	// An alarm during the training makes what was true before it worthless as
+	// evidence.
+	l.mu.Lock()
+	change = l.progress(name).change
+	l.mu.Unlock()
 	rep, err = l.decide(ctx, task, &d, fitted, change, rep)
 	if err == nil {
 		l.opt.Done(rep)

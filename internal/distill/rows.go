@@ -23,6 +23,7 @@ type row struct {
 	label      string // the teacher's
 	outside    bool   // the teacher answered outside the space
 	propensity float64
+	floor      float64 // lowest propensity any request could have met then; 0 unknown
 }
 
 // dataset is everything known of a task at one moment, split for good.
@@ -65,6 +66,9 @@ func rowOf(t tandem.Trace, task *tandem.Task) row {
 		id: t.ID, time: t.Time, group: t.Session, input: t.Input,
 		label: t.Teacher, outside: t.OutsideSpace, propensity: t.Propensity,
 	}
+	if closed(t.Reason) || t.Source == tandem.Imported {
+		r.floor = 1
+	}
 	label, ok := task.Resolve(t.Teacher)
 	if !ok {
 		r.outside = true
@@ -72,6 +76,12 @@ func rowOf(t tandem.Trace, task *tandem.Task) row {
 		r.label = label
 	}
 	return r
+}
+
+// closed reports whether a reason says that no request could have been
+// answered by a student at that moment, so that every label was asked for.
+func closed(r tandem.Reason) bool {
+	return r == tandem.NoStudent || r == tandem.NotCertified || r == tandem.GateClosed
 }
 
 // split deals the rows to their sides. A row's side follows from its session,

@@ -441,7 +441,7 @@ func setTime(to *time.Time, raw json.RawMessage, name string) error {
 // wrongType says which field has a wrong type, without its value.
 func wrongType(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("the field %q has a wrong type (%s)", e.Field, strings.Fields(e.Value + " ?")[0])
+		return fmt.Errorf("the field %q has a wrong type (%s)", strings.TrimPrefix(e.Field, "Trace."), strings.Fields(e.Value + " ?")[0])
 	}
 	return errors.New("a field is malformed: " + err.Error())
 }

@@ -17,6 +17,10 @@ const (
 	insertColumns = `INSERT INTO traces (id, task, time_us, session, source, answer, step, model, score,
     certified, reason, cost_usd, saved_usd, took_ns, student, student_model, propensity, audit, labelled,
     teacher, teacher_model, outside_space, teacher_again, gold, feedback, input) VALUES `
+	// Texts that are mostly empty are bound as NULL when they are, which saves
+	// copying nothing into memory of SQLite's and freeing it again.
+	insertRow = `(?, ?, ?, COALESCE(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, ''), COALESCE(?, ''), ?, ?, ?,
+    COALESCE(?, ''), COALESCE(?, ''), ?, COALESCE(?, ''), COALESCE(?, ''), COALESCE(?, ''), ?)`
 	insertSuffix = ` ON CONFLICT (id) DO NOTHING`
 	traceColumns = 26
 	// Rows put into one statement: the larger, the fewer calls, with little to
@@ -41,14 +45,13 @@ func (s *Store) prepareInserts(ctx context.Context) error {
 	for i := range s.rows.args {
 		s.rows.args[i].Ordinal = i + 1
 	}
-	row := "(" + strings.Repeat("?, ", traceColumns-1) + "?)"
 	err := s.writer.Raw(func(conn any) error {
 		prepare := func(rows int) (driver.StmtExecContext, error) {
 			p, ok := conn.(driver.ConnPrepareContext)
 			if !ok {
 				return nil, errors.New("the driver cannot prepare statements")
 			}
-			st, err := p.PrepareContext(ctx, insertColumns+strings.Repeat(row+", ", rows-1)+row+insertSuffix)
+			st, err := p.PrepareContext(ctx, insertColumns+strings.Repeat(insertRow+", ", rows-1)+insertRow+insertSuffix)
 			if err != nil {
 				return nil, err
 			}
@@ -184,7 +187,7 @@ func setArgs(a []driver.NamedValue, t *tandem.Trace, input []byte) {
 	a[0].Value = t.ID
 	a[1].Value = t.Task
 	a[2].Value = t.Time.UnixMicro()
-	a[3].Value = t.Session
+	a[3].Value = orNull(t.Session)
 	a[4].Value = string(t.Source)
 	a[5].Value = t.Answer
 	a[6].Value = string(t.Step)
@@ -195,18 +198,25 @@ func setArgs(a []driver.NamedValue, t *tandem.Trace, input []byte) {
 	a[11].Value = finite(t.CostUSD)
 	a[12].Value = finite(t.SavedUSD)
 	a[13].Value = int64(t.Took)
-	a[14].Value = t.Student
-	a[15].Value = t.StudentModel
+	a[14].Value = orNull(t.Student)
+	a[15].Value = orNull(t.StudentModel)
 	a[16].Value = finite(t.Propensity)
 	a[17].Value = t.Audit
 	a[18].Value = t.Labelled
-	a[19].Value = t.Teacher
-	a[20].Value = t.TeacherModel
+	a[19].Value = orNull(t.Teacher)
+	a[20].Value = orNull(t.TeacherModel)
 	a[21].Value = t.OutsideSpace
-	a[22].Value = t.TeacherAgain
-	a[23].Value = t.Gold
-	a[24].Value = t.Feedback
+	a[22].Value = orNull(t.TeacherAgain)
+	a[23].Value = orNull(t.Gold)
+	a[24].Value = orNull(t.Feedback)
 	a[25].Value = input
+}
+
+func orNull(s string) driver.Value {
+	if s == "" {
+		return nil
+	}
+	return s
 }
 
 // clearArgs lets go of the texts of the batch.

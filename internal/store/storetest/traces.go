@@ -215,7 +215,7 @@ func testFilters(t *testing.T, s store.Store) {
 }
 
 func testPaging(t *testing.T, s store.Store) {
-	const n = 3000
+	const n = 900
 	var all []tandem.Trace
 	for i := range n {
 		tr := plain([]string{"a", "b", "c"}[i%3], i/2) // pairs share a time
@@ -243,7 +243,7 @@ func testPaging(t *testing.T, s store.Store) {
 				t.Errorf("%+v in one go: %d traces or another order, want %d", base, len(got), len(want))
 			}
 			q, got := base, []string(nil)
-			for q.Limit = 271; ; {
+			for q.Limit = 71; ; {
 				page := ids(list(t, s, q))
 				got = append(got, page...)
 				if len(page) < q.Limit {
@@ -316,7 +316,7 @@ func testStopEarly(t *testing.T, s store.Store) {
 
 func testLargeInputs(t *testing.T, s store.Store) {
 	var b store.Batch
-	for i := range 40 {
+	for i := range 16 {
 		tr := plain("a", i)
 		tr.Input = tandem.Input{Parts: []tandem.Part{{Kind: tandem.Image, MIME: "image/png", Data: make([]byte, 1<<20)}}}
 		tr.Input.Parts[0].Data[0] = byte(i)
@@ -333,8 +333,8 @@ func testLargeInputs(t *testing.T, s store.Store) {
 		}
 		n++
 	}
-	if n != 40 {
-		t.Errorf("%d large traces, want 40", n)
+	if n != 16 {
+		t.Errorf("%d large traces, want 16", n)
 	}
 }
 
@@ -392,7 +392,7 @@ func testExpire(t *testing.T, s store.Store) {
 }
 
 func testConcurrentTraces(t *testing.T, s store.Store) {
-	const writers, batches, size = 4, 20, 25
+	const writers, batches, size = 3, 10, 20
 	var g sync.WaitGroup
 	for w := range writers {
 		g.Go(func() {
