@@ -169,7 +169,7 @@ func (s *Server) routes() {
 		s.mux.Handle("/api/", s.Console)
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.sendError(w, r, tandem.Errorf(tandem.NotFound, "there is no such endpoint; the ones there are: docs/api.md"))
+		s.sendError(w, r, tandem.Errorf(tandem.NotFound, "there is no such endpoint; docs/api.md lists those there are"))
 	})
 }
 
