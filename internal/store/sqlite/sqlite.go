@@ -93,6 +93,16 @@ func Open(ctx context.Context, dir string) (_ *Store, err error) {
 			err = errors.Join(err, s.release())
 		}
 	}()
+	// The file is made here and not by SQLite, which would let everybody read
+	// it when the folder was there before with a wider mode. The write-ahead
+	// log takes over its mode.
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, openError(dir, err)
+	}
 	if err := s.openWriter(ctx); err != nil {
 		return nil, err
 	}

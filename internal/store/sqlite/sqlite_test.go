@@ -76,8 +76,13 @@ func TestOpenCreatesFolder(t *testing.T) {
 	if err := s.Write(t.Context(), store.Batch{Traces: []tandem.Trace{row(1)}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, fileName)); err != nil {
-		t.Errorf("the database is elsewhere: %v", err)
+	for _, file := range []string{fileName, fileName + "-wal", lockName} {
+		info, err := os.Stat(filepath.Join(dir, file))
+		if err != nil {
+			t.Errorf("the database is elsewhere: %v", err)
+		} else if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, want 0600", file, info.Mode())
+		}
 	}
 	for _, f := range []string{"nofolder", "nofolder/below"} {
 		base := t.TempDir()
