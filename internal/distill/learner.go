@@ -23,6 +23,15 @@ type Registry interface {
 	Promote(ctx context.Context, task, version, why string) (tandem.Event, error)
 }
 
+// Serving is what answers a task now: the student is nil when nothing has been
+// learnt, and the certificate is valid when its gate is open.
+type Serving struct {
+	Version     string
+	Student     Predictor
+	Certificate tandem.Certificate
+	Doubted     bool // the watchdog looks into a warning
+}
+
 // Installed is a version that goes live.
 type Installed struct {
 	Task        string
@@ -38,9 +47,8 @@ type Options struct {
 	Key      certify.Key
 	Families map[string]student.Family
 	Task     func(name string) (*tandem.Task, bool) // the live configuration
-	// Live is the version that answers now, with a valid certificate when its
-	// gate is open; the student is nil when there is none.
-	Live    func(task string) (version string, s Predictor, c tandem.Certificate)
+	// Live is what answers a task now.
+	Live    func(task string) Serving
 	Install func(ctx context.Context, in Installed) error
 	// Done hears how every training ended.
 	Done func(r Report)
