@@ -138,6 +138,15 @@ func TestExpAndSoftmax(t *testing.T) {
 			t.Fatalf("exp(%v) is off by %v", x, rel)
 		}
 	}
+	for x := 1e-37; x < 1e37; x *= 1.0137 {
+		want := math.Log(float64(float32(x)))
+		if d := math.Abs(float64(Log(float32(x))) - want); d > 3e-7*max(1, math.Abs(want)) {
+			t.Fatalf("log(%v) is off by %v", x, d)
+		}
+	}
+	if Log(0) > -87 || Log(1) != 0 {
+		t.Fatal("log of 0 or 1")
+	}
 	if Exp(-1000) != 0 || math.IsInf(float64(Exp(1000)), 0) {
 		t.Fatal("exp does not saturate")
 	}
