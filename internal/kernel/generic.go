@@ -84,25 +84,11 @@ func Log(x float32) float32 {
 	return m + y + 0.693359375*e
 }
 
-// Softmax turns logits into probabilities in place and returns the largest
-// logit. An empty slice is left alone and gives 0.
-func Softmax(x []float32) float32 {
-	if len(x) == 0 {
-		return 0
-	}
-	top := x[0]
-	for _, v := range x[1:] {
-		top = max(top, v)
-	}
-	var sum float32
+func expGo(x []float32, top float32) (sum float32) {
 	for i, v := range x {
 		e := Exp(v - top)
 		x[i] = e
 		sum += e
 	}
-	inv := 1 / sum
-	for i := range x {
-		x[i] *= inv
-	}
-	return top
+	return sum
 }

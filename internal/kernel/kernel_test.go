@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -158,6 +159,22 @@ func TestExpAndSoftmax(t *testing.T) {
 		t.Fatalf("softmax %v", p)
 	}
 	Softmax(nil)
+	r := rand.New(rand.NewPCG(7, 8))
+	for n := 1; n < 100; n++ {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * 40)
+		}
+		top := slices.Max(x)
+		want := slices.Clone(x)
+		inv := 1 / expGo(want, top)
+		Softmax(x)
+		for i := range x {
+			if w := want[i] * inv; !near(x[i], w, w) {
+				t.Fatalf("softmax of %d: [%d] %v, want %v", n, i, x[i], w)
+			}
+		}
+	}
 }
 
 func BenchmarkGather(b *testing.B) {

@@ -37,7 +37,7 @@ const (
 	// artefact counts them in a byte.
 	maxPostings = 255
 	// budget is how many postings one prediction reads, rarest features first.
-	budget = 500
+	budget = 256
 	// maxWeight keeps one heavy example from outvoting all others.
 	maxWeight = 8
 	// neighbours vote.
@@ -65,7 +65,12 @@ type posting struct {
 	value   uint16 // weight times valueScale
 }
 
-const valueScale = 1<<16 - 1
+// Similarities are summed in fixed point: a weight of the input times a value
+// of an example. A sum is at most norm·weightScale·valueScale, under 2³².
+const (
+	valueScale  = 1<<16 - 1
+	weightScale = 1 << 15
+)
 
 var (
 	_ student.Family  = Family{}
@@ -83,9 +88,9 @@ func newMember(classes int, vocab *text.Vocabulary, labels []uint16, weights []f
 type scratch struct {
 	vector text.Vector
 	sparse text.Sparse
-	sum    []float32 // by example, 0 between predictions
-	seen   []uint16  // examples with a sum
-	order  []uint16  // positions in sparse by length of their lists
+	sum    []uint32 // by example, in fixed point, 0 between predictions
+	seen   []uint16 // examples with a sum
+	order  []uint16 // positions in sparse by length of their lists
 }
 
 // Classes is the number of labels.
@@ -121,14 +126,13 @@ type neighbour struct {
 func (m *Member) predict(v *text.Vector, s *scratch, out *student.Output) {
 	m.vocab.Weigh(v, blocks, &s.sparse)
 	if len(s.sum) < len(m.labels) {
-		s.sum = make([]float32, len(m.labels))
+		s.sum = make([]uint32, len(m.labels))
 	}
-	s.seen = s.seen[:0]
 	m.accumulate(s)
 	var best [neighbours]neighbour
 	found := 0
 	for _, e := range s.seen {
-		n := neighbour{s.sum[e], e}
+		n := neighbour{float32(s.sum[e]) * (1 / (weightScale * valueScale * norm)), e}
 		s.sum[e] = 0
 		if found == neighbours && n.similarity <= best[found-1].similarity {
 			continue
@@ -164,22 +168,25 @@ func (m *Member) accumulate(s *scratch) {
 		s.order[count[n]] = uint16(k)
 		count[n]++
 	}
-	left := budget
+	left, n := budget, 0
+	s.seen = slices.Grow(s.seen[:0], budget+1)[:budget+1]
 	for _, k := range s.order {
 		f := s.sparse.Index[k]
 		from, to := m.start[f], m.start[f+1]
 		if left -= int(to - from); left < 0 {
-			return
+			break
 		}
-		w := s.sparse.Value[k] / (valueScale * norm)
+		w := 1 + uint32(s.sparse.Value[k]*weightScale)
 		for _, p := range m.posts[from:to] {
 			sum := s.sum[p.example]
+			s.seen[n] = p.example
 			if sum == 0 {
-				s.seen = append(s.seen, p.example)
+				n++
 			}
-			s.sum[p.example] = sum + w*float32(p.value)
+			s.sum[p.example] = sum + w*uint32(p.value)
 		}
 	}
+	s.seen = s.seen[:n]
 }
 
 // norm is the squared length of a weighed text: 1² + 0.7².
@@ -327,5 +334,5 @@ func (b *builder) member() *Member {
 }
 
 func quantise(v float32) uint16 {
-	return uint16(math.Round(float64(min(max(v, 0), 1)) * valueScale))
+	return uint16(max(1, math.Round(float64(min(max(v, 0), 1))*valueScale)))
 }
