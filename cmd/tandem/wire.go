@@ -97,7 +97,7 @@ func build(ctx context.Context, cfg *config.Config, d deps) (_ *app, err error) 
 		Metrics: a.metrics.Handler(), Observer: a.metrics, Log: d.log, Tokens: tokens(cfg), Console: a.console(),
 		Limits: gateway.Limits{
 			BodyBytes: int64(cfg.Limits.BodyBytes), HeaderBytes: int(cfg.Limits.HeaderBytes),
-			Concurrent: cfg.Limits.Concurrent, ReadTime: cfg.Limits.ReadTimeout, Drain: cfg.Limits.Drain,
+			Concurrent: cfg.Limits.Concurrent, Batch: cfg.Limits.Batch, ReadTime: cfg.Limits.ReadTimeout, Drain: cfg.Limits.Drain,
 		},
 	})
 	return a, err

@@ -200,3 +200,26 @@ type always struct{}
 
 func (always) Predict(*tandem.Input) student.Prediction { return student.Prediction{Score: 0.9} }
 func (always) Labels() []string                         { return []string{"a", "b"} }
+
+func TestForgetBoundsWhatIsOld(t *testing.T) {
+	rows := func(old, recent int) *dataset {
+		d := &dataset{}
+		for i := range old + recent {
+			d.train = append(d.train, row{time: time.Unix(int64(i), 0)})
+		}
+		return d
+	}
+	for _, tt := range []struct{ old, recent, want int }{
+		{9000, 100, 2100}, {9000, 2000, 8000}, {9000, 5000, 14000}, {100, 0, 100},
+	} {
+		d := rows(tt.old, tt.recent)
+		d.forget(time.Unix(int64(tt.old), 0))
+		if len(d.train) != tt.want {
+			t.Errorf("%d old and %d recent rows: %d stay, want %d", tt.old, tt.recent, len(d.train), tt.want)
+		}
+	}
+	d := rows(9000, 100)
+	if d.forget(time.Time{}); len(d.train) != 9100 {
+		t.Errorf("without a change %d of 9100 rows stay", len(d.train))
+	}
+}

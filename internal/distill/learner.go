@@ -316,58 +316,13 @@ type fit struct {
 	report  student.Report
 }
 
-// fit trains on all rows; after a change it tries twice, with the rows before
-// it at full and at small weight, and keeps what agrees better with the
-// teacher on the rows since.
+// fit trains on all rows, those from before a change with small weight.
 func (l *Learner) fit(ctx context.Context, task *tandem.Task, families []student.Family, d *dataset, change time.Time) (fit, error) {
-	recent := len(since(d.train, change))
-	weights := []float32{1}
-	switch {
-	case change.IsZero() || recent == len(d.train):
-	case recent < len(d.train)-recent:
-		weights = []float32{oldWeight, 1}
-	default:
-		weights = []float32{oldWeight}
+	d.forget(change)
+	opt := student.Options{Seed: 1, Threads: l.opt.Threads}
+	if l.opt.Progress != nil {
+		opt.Progress = func(done float64) { l.opt.Progress(task.Name, done) }
 	}
-	var best fit
-	var bestAgree float64
-	for i, w := range weights {
-		opt := student.Options{Seed: 1, Threads: l.opt.Threads}
-		if l.opt.Progress != nil {
-			opt.Progress = func(done float64) {
-				l.opt.Progress(task.Name, (float64(i)+done)/float64(len(weights)))
-			}
-		}
-		s, rep, err := student.Fit(ctx, families, d.examples(change, w), opt)
-		if err != nil {
-			return fit{}, err
-		}
-		agree := agreement(rep.Correct, d.train, change)
-		if best.student == nil || agree > bestAgree {
-			best, bestAgree = fit{s, rep}, agree
-		}
-	}
-	return best, nil
-}
-
-// oldWeight is what a row from before a change counts against one after it.
-const oldWeight = 0.1
-
-// agreement is the share of right out-of-fold answers to the rows since the
-// change.
-func agreement(correct []bool, rows []row, change time.Time) float64 {
-	n, right := 0, 0
-	for i := range rows {
-		if rows[i].time.Before(change) {
-			continue
-		}
-		n++
-		if correct[i] {
-			right++
-		}
-	}
-	if n == 0 {
-		return 0
-	}
-	return float64(right) / float64(n)
+	s, rep, err := student.Fit(ctx, families, d.examples(change, oldWeight), opt)
+	return fit{s, rep}, err
 }

@@ -147,6 +147,23 @@ func (d *dataset) examples(change time.Time, old float32) student.Dataset {
 	return out
 }
 
+// What the rows from before a change still count: much of what they teach
+// stays true, and some of it misleads.
+const (
+	oldWeight = 0.3  // against 1 for a row since
+	oldRows   = 2000 // of them at most, or oldTimes as many as since
+	oldTimes  = 3
+)
+
+// forget drops the oldest training rows from before a change.
+func (d *dataset) forget(change time.Time) {
+	recent := len(since(d.train, change))
+	old := len(d.train) - recent
+	if extra := old - max(oldRows, oldTimes*recent); extra > 0 && !change.IsZero() {
+		d.train = d.train[extra:]
+	}
+}
+
 // since returns the certification rows from the moment on.
 func since(rows []row, t time.Time) []row {
 	i, _ := slices.BinarySearchFunc(rows, t, func(r row, t time.Time) int { return r.time.Compare(t) })
