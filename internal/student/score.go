@@ -52,19 +52,24 @@ func silent(p []float32) bool {
 	return true
 }
 
-// facts are what the score is computed from, for one input.
+// facts are what the score is computed from, for one input: first what the
+// pooled probabilities say (log-odds of the first label, log-ratios of the
+// first to the second and the second to the third, entropy), the reliability
+// and the logarithm of the share of the label, the logarithm of the length;
+// then for each member the log-odds it gives the label, whether it would have
+// said the same, novelty and unseen share.
 type facts struct {
 	label int
 	v     []float64
 }
 
 const (
-	factsShared = 8
+	factsShared = 7
 	factsMember = 4
 )
 
 // gather turns the members' outputs and the pooled probabilities into facts.
-func (s *scorer) gather(outs []Output, p []float32, entropy float64, words int, f *facts) {
+func (s *scorer) gather(outs []Output, p []float32, entropy float64, length int, f *facts) {
 	best, first, second, third := 0, float32(-1), float32(0), float32(0)
 	for k, v := range p {
 		switch {
@@ -84,8 +89,7 @@ func (s *scorer) gather(outs []Output, p []float32, entropy float64, words int, 
 		entropy,
 		s.reliable[best],
 		s.prior[best],
-		math.Log(1+float64(words)),
-		0,
+		math.Log(1+float64(length)),
 	)
 	for m := range outs {
 		o := &outs[m]
@@ -153,7 +157,7 @@ func (s *scorer) expand(v, out []float64) {
 	}
 }
 
-// fitScore fits the regression by Newton's method with an L2 penalty.
+// fit fits the regression by Newton's method with an L2 penalty.
 func (s *scorer) fit(rows [][]float64, right []bool, weight []float64) {
 	d := len(rows[0])
 	s.mean, s.scale, s.knots = make([]float64, d), make([]float64, d), make([][3]float64, d)
