@@ -22,7 +22,7 @@ type demoCmd struct {
 	Once     bool    `help:"End after the summary instead of serving on."`
 	Seed     uint64  `default:"1" help:"Seed of the traffic."`
 	Requests int     `default:"12000" help:"How many requests to play."`
-	Rate     float64 `default:"260" placeholder:"N" help:"Requests a second."`
+	Rate     float64 `default:"220" placeholder:"N" help:"Requests a second."`
 	Clients  int     `default:"16" help:"Requests at once, at most."`
 	Speed    float64 `default:"30" help:"How many times faster than recorded the large model answers."`
 	Listen   string  `default:"127.0.0.1:0" placeholder:"ADDR" help:"Address to serve on; port 0 picks a free one."`
@@ -32,8 +32,8 @@ type demoCmd struct {
 // Help implements kong.HelpProvider.
 func (demoCmd) Help() string {
 	return "Starts tandem on this machine, plays a support desk's traffic through its HTTP API and shows what it learns. After " +
-		"70 % of the requests the desk gets new intents and a renamed product. The large model is a recording; no key and no " +
-		"network is needed. With --data the folder can be served on: tandem serve --config DIR/tandem.yaml\n\n" +
+		"70 % of the requests the desk gets new intents and a renamed product; traffic is played slower while it learns anew. The large model is a recording; no " +
+		"key and no network is needed. With --data the folder can be served on: tandem serve --config DIR/tandem.yaml\n\n" +
 		"Examples:\n  tandem demo\n  tandem demo --once --json\n  tandem demo --data ./demo --listen 127.0.0.1:8080"
 }
 
@@ -42,7 +42,10 @@ const changeAt = 0.7
 
 // demoAudit is the share of served answers that is checked: more than a
 // task's default, because the demo compresses weeks into a minute.
-const demoAudit = 0.1
+const demoAudit = 0.2
+
+// relearnSlow is how much slower traffic is played while the demo learns anew.
+const relearnSlow = 2.5
 
 // Run starts tandem and plays.
 func (c *demoCmd) Run(ctx context.Context, sys system) (err error) {
@@ -75,8 +78,8 @@ func (c *demoCmd) play(ctx context.Context, sys system, s *scene) error {
 	p := demo.Player{
 		URL: s.url(), Task: support.TaskName, Messages: c.messages(s.desk), Change: c.change(),
 		OnChange: func(context.Context) error { return s.change(sys) },
-		Rate:     c.Rate, Workers: c.Clients, Alpha: s.guarantee().Alpha, Speed: c.Speed, Recorded: recordedLatency,
-		State: demo.Inside{Client: client, URL: s.url(), Task: support.TaskName}.State,
+		Rate:     c.Rate, Slow: relearnSlow, Workers: c.Clients, Alpha: s.guarantee().Alpha, Speed: c.Speed, Recorded: recordedLatency,
+		State: demo.Inside{Client: client, URL: s.url(), Task: support.TaskName, Since: time.Now()}.State,
 		Show:  screen.show, Every: screen.every,
 	}
 	result, err := p.Run(ctx)

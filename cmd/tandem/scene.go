@@ -126,6 +126,8 @@ func (s *scene) yaml(phase support.Phase) []byte {
 	task := s.desk.Task()
 	fmt.Fprintf(&b, "# Written by tandem demo. The large model is %s.\n", support.Recording)
 	fmt.Fprintf(&b, "listen: %s\ndata: %s\n", quote(s.opt.listen), quote(filepath.Join(s.dir, "data")))
+	// The demo plays weeks in a minute, so training may take what it can get.
+	b.WriteString("learning: { threads: 100% }\n")
 	fmt.Fprintf(&b, "providers:\n  recording:\n    replay:\n      file: %s\n      latency: %s\n", quote(filepath.Join(s.dir, "recording.jsonl")), s.opt.latency)
 	fmt.Fprintf(&b, "    models:\n      %s:\n        price: { input: %g, output: %g }\n", task.Teacher, inputPrice, outputPrice)
 	fmt.Fprintf(&b, "tasks:\n  %s:\n    description: %s\n    instructions: %s\n", task.Name, quote(task.Description), quote(task.Instructions))
