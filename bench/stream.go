@@ -274,12 +274,13 @@ func (s Stream) world(rows, seeds []Row, seed uint64) *world {
 	})
 	w.learner = distill.New(distill.Options{
 		Reader: w.memory, Registry: w.memory, Key: key, Families: s.Families, Task: w.cascade.Task, Now: w.clock,
-		Live: func(task string) (string, distill.Predictor, tandem.Certificate) {
+		Live: func(task string) distill.Serving {
 			live, ok := w.cascade.Live(task)
 			if !ok {
-				return "", nil, tandem.Certificate{}
+				return distill.Serving{}
 			}
-			return live.Version, live.Student, live.Certificate
+			v, _ := w.cascade.View(task)
+			return distill.Serving{Version: live.Version, Student: live.Student, Certificate: live.Certificate, Doubted: v.Doubted}
 		},
 		Install: func(_ context.Context, in distill.Installed) error {
 			return w.cascade.Install(in.Task, cascade.Live{Version: in.Version, Student: in.Student, Certificate: in.Certificate}, nil)

@@ -184,7 +184,7 @@ func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tande
 	learner := distill.New(distill.Options{
 		Reader: f.store, Registry: f.registry, Key: f.key, Families: all.Families(),
 		Task:    func(name string) (*tandem.Task, bool) { return task, name == task.Name },
-		Live:    func(string) (string, distill.Predictor, tandem.Certificate) { return "", nil, tandem.Certificate{} },
+		Live:    func(string) distill.Serving { return distill.Serving{} },
 		Log:     slog.New(slog.DiscardHandler),
 		Threads: threads, MaxRows: 1 << 30,
 		Progress: func(_ string, done float64) { learning.set(done, steps) },

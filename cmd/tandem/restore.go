@@ -80,9 +80,16 @@ func (a *app) put(ctx context.Context, task string, s *registry.Student) error {
 		cert.Status = tandem.Replaced // certified, but not chosen to serve
 	}
 	var past []cascade.Outcome
-	for t, err := range a.store.Traces(ctx, store.Query{Task: task, Audited: s.Version.Name}) {
+	change, err := a.lastChange(ctx, task)
+	if err != nil {
+		return err
+	}
+	for t, err := range a.store.Traces(ctx, store.Query{Task: task, Labelled: true, Since: change}) {
 		if err != nil {
-			return fmt.Errorf("read audits of %s: %w", s.Version.Name, err)
+			return fmt.Errorf("read audits of %s: %w", task, err)
+		}
+		if !t.Audit {
+			continue
 		}
 		past = append(past, cascade.Outcome{Propensity: t.Propensity, Wrong: t.OutsideSpace || t.Teacher != t.Answer})
 	}

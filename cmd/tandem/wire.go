@@ -283,12 +283,13 @@ func (a *app) drift(ctx context.Context, al cascade.Alarm) {
 }
 
 // live tells the learner what answers now.
-func (a *app) live(task string) (string, distill.Predictor, tandem.Certificate) {
+func (a *app) live(task string) distill.Serving {
 	l, ok := a.cascade.Live(task)
 	if !ok {
-		return "", nil, tandem.Certificate{}
+		return distill.Serving{}
 	}
-	return l.Version, l.Student, l.Certificate
+	v, _ := a.cascade.View(task)
+	return distill.Serving{Version: l.Version, Student: l.Student, Certificate: l.Certificate, Doubted: v.Doubted}
 }
 
 // install puts what the learner made into the plan.

@@ -126,7 +126,7 @@ func (c *Cascade) ask(ctx context.Context, j job) {
 	if !out.OutsideSpace {
 		c.opt.OnLabel(task, out.Label)
 	}
-	c.watch(ctx, j.t, j.propensity, wrong)
+	c.watch(ctx, j.t, Outcome{Propensity: j.propensity, Wrong: wrong})
 }
 
 // Alarm says that the watchdog closed a gate, or warned of drift.
@@ -137,25 +137,29 @@ type Alarm struct {
 	Why     string
 }
 
-// watch feeds the monitor of the version that gave the audited answer and acts
-// on its verdict.
-func (c *Cascade) watch(ctx context.Context, t *taskPlan, propensity float64, wrong bool) {
-	w := t.state.watchOf(t.live.Version)
-	if w == nil {
-		return // the version no longer serves
+// watch feeds the watchdog under which an audited answer was given and acts on
+// its verdict.
+func (c *Cascade) watch(ctx context.Context, t *taskPlan, o Outcome) {
+	if t.watch == nil || t.state.watch.Load() != t.watch {
+		return // an alarm has ended that watch
 	}
-	v := w.observe(propensity, wrong)
+	v, begins, ends := t.watch.observe(o)
+	task, teacher, now := t.spec.Task.Name, t.spec.Teacher.Name, c.opt.Now()
 	switch {
 	case v.Alarm:
-		why := fmt.Sprintf("%s: %s; the gate is closed and %s answers everything until a new certificate", t.live.Version, v.Why, t.spec.Teacher.Name)
-		now := c.opt.Now()
-		if c.close(t.spec.Task.Name, t.live.Version, why, now) {
-			c.opt.OnAlarm(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: now, Why: why})
+		why := fmt.Sprintf("%s; the gate is closed and %s answers everything until a new certificate", v.Why, teacher)
+		if version, done := c.close(task, t.watch, why, now); done {
+			c.opt.OnAlarm(ctx, Alarm{Task: task, Version: version, Time: now, Why: version + ": " + why})
 		}
-	case v.Drift:
-		if rate, raised := c.lookCloser(t.spec.Task.Name, t.live.Version); raised {
-			why := fmt.Sprintf("%s: %s; %s of its answers are audited until the next promotion", t.live.Version, v.Why, percent(rate))
-			c.opt.OnDrift(ctx, Alarm{Task: t.spec.Task.Name, Version: t.live.Version, Time: c.opt.Now(), Why: why})
+	case begins:
+		next := c.refresh(task)
+		if next == nil || next.live == nil {
+			return
 		}
+		version := next.live.Version
+		why := fmt.Sprintf("%s: %s; %s of its answers are audited for a while, and nothing is promoted", version, v.Why, percent(next.rate))
+		c.opt.OnDrift(ctx, Alarm{Task: task, Version: version, Time: now, Why: why})
+	case ends:
+		c.refresh(task)
 	}
 }

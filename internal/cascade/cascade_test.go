@@ -73,6 +73,7 @@ type notebook struct {
 	audited int
 	wrong   int
 	alarms  []cascade.Alarm
+	drifts  []cascade.Alarm
 }
 
 func (n *notebook) Append(t tandem.Trace) tandem.Recorded {
@@ -111,6 +112,12 @@ func (n *notebook) alarm(_ context.Context, a cascade.Alarm) {
 	n.alarms = append(n.alarms, a)
 }
 
+func (n *notebook) drift(_ context.Context, a cascade.Alarm) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.drifts = append(n.drifts, a)
+}
+
 const long = "yes, and these are enough words to be quite sure of it, so the gate at one half will let it through"
 
 func spec(m *master) cascade.Spec {
@@ -133,7 +140,7 @@ func certified() cascade.Live {
 func setUp(t *testing.T, s cascade.Spec) (*cascade.Cascade, *notebook) {
 	t.Helper()
 	n := &notebook{}
-	c := cascade.New(cascade.Options{Recorder: n, Observer: n, OnAlarm: n.alarm})
+	c := cascade.New(cascade.Options{Recorder: n, Observer: n, OnAlarm: n.alarm, OnDrift: n.drift})
 	c.Configure([]cascade.Spec{s})
 	return c, n
 }
@@ -345,6 +352,69 @@ func TestACertificateFromBeforeAnAlarmDoesNotOpenTheGate(t *testing.T) {
 	fresh.Version, fresh.Certificate.Time = "v3", time.Now()
 	if err := c.Install("consent", fresh, nil); err != nil {
 		t.Errorf("Install after the alarm: %v", err)
+	}
+}
+
+func TestPromotionsDoNotRestartTheWatchdog(t *testing.T) {
+	c, n := setUp(t, spec(saying("no")))
+	served := 0
+	for i := 0; len(n.alarms) == 0 && i < 200; i++ {
+		next := certified()
+		next.Version = fmt.Sprintf("v%d", i)
+		if err := c.Install("consent", next, nil); err != nil {
+			t.Fatal(err)
+		}
+		if ask(t, c, long).Step == tandem.StudentStep {
+			served++
+		}
+		c.AuditOne(t.Context())
+	}
+	if len(n.alarms) != 1 || served > 30 {
+		t.Errorf("%d alarms after %d wrong answers of ever new versions", len(n.alarms), served)
+	}
+}
+
+func TestAWarningRaisesTheAuditRateForAWhile(t *testing.T) {
+	truth := saying("yes")
+	s := spec(truth)
+	s.Task.AuditRate, s.Task.Guarantee = 0.2, tandem.Guarantee{Alpha: 0.05, Delta: 0.001}
+	c, n := setUp(t, s)
+	live := certified()
+	live.Certificate.Delta = 0.001
+	if err := c.Install("consent", live, nil); err != nil {
+		t.Fatal(err)
+	}
+	wrong := saying("no")
+	rate := func() float64 { v, _ := c.View("consent"); return v.AuditRate }
+	say := truth
+	for i := 0; rate() == 0.2 && len(n.alarms) == 0; i++ {
+		if say = truth; i%4 == 0 {
+			say = wrong
+		}
+		s.Teacher.Model = say
+		c.Configure([]cascade.Spec{s})
+		ask(t, c, long)
+		for c.AuditOne(t.Context()) {
+		}
+		if i > 100_000 {
+			t.Fatal("no warning at 25 % wrong")
+		}
+	}
+	if rate() != 0.8 || len(n.alarms) != 0 {
+		t.Fatalf("rate %g after a warning, %d alarms; want 0.8 and none", rate(), len(n.alarms))
+	}
+	if v, _ := c.View("consent"); !v.Doubted || len(n.drifts) != 1 {
+		t.Errorf("doubted %v, %d warnings heard", v.Doubted, len(n.drifts))
+	}
+	s.Teacher.Model = truth
+	c.Configure([]cascade.Spec{s})
+	for i := 0; rate() != 0.2; i++ {
+		ask(t, c, long)
+		for c.AuditOne(t.Context()) {
+		}
+		if i > 2000 {
+			t.Fatal("the closer look never ends")
+		}
 	}
 }
 

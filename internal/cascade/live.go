@@ -15,11 +15,14 @@ import (
 // warnings. A warning only raises the audit rate, so it may come often.
 const driftDelta = 1.0 / 2000
 
-// closerLook multiplies the audit rate after a drift warning.
-const closerLook = 4
+// closerLook multiplies the audit rate for closerFor audits after a warning.
+const (
+	closerLook = 4
+	closerFor  = 300
+)
 
 // taskState is what outlives a plan: the running mean of the teacher's cost
-// and the watchdog of the serving version.
+// and the watchdog.
 type taskState struct {
 	cost    atomic.Uint64 // bits of the mean cost of a teacher's answer, US dollars
 	changed time.Time     // when an alarm last said that the traffic is another; guarded by Cascade.mu
@@ -47,25 +50,44 @@ func (s *taskState) addCost(usd float64) {
 	}
 }
 
-// watchOf returns the watchdog of a version, nil when it no longer serves.
-func (s *taskState) watchOf(version string) *watchdog {
-	if w := s.watch.Load(); w != nil && w.version == version {
-		return w
-	}
-	return nil
-}
-
-// watchdog guards the monitor of one deployed gate.
+// watchdog guards the promise of a task since its gate last opened after an
+// alarm. Promotions do not restart it: the promise is about the answers given,
+// whichever version gave them, and a change that a new version shares must not
+// be forgotten with the old one.
 type watchdog struct {
-	version string
 	mu      sync.Mutex
 	monitor *certify.Monitor
+	alpha   float64
+	delta   float64
+	closer  int // while Audits is below, answers are audited more often
 }
 
-func (w *watchdog) observe(propensity float64, wrong bool) certify.Verdict {
+func newWatchdog(g tandem.Guarantee) *watchdog {
+	return &watchdog{monitor: certify.NewMonitor(g.Alpha, g.Delta, driftDelta), alpha: g.Alpha, delta: g.Delta}
+}
+
+// observe takes one audit and says whether the closer look begins or ends.
+func (w *watchdog) observe(o Outcome) (v certify.Verdict, begins, ends bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.monitor.Observe(propensity, wrong)
+	looking := w.looking()
+	v = w.monitor.Observe(o.Propensity, o.Wrong)
+	if v.Drift {
+		w.closer = w.monitor.Audits() + closerFor
+	}
+	return v, w.looking() && !looking, looking && !w.looking()
+}
+
+func (w *watchdog) looking() bool { return w.monitor.Audits() < w.closer }
+
+// rate is the audit rate a task has under this watchdog.
+func (w *watchdog) rate(base float64) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.looking() {
+		return min(1, closerLook*base)
+	}
+	return base
 }
 
 // Outcome is one audited answer of the past, in time order.
@@ -92,10 +114,10 @@ func (c *Cascade) Configure(specs []Spec) {
 				shadow.Certificate.Why = "the task's guarantee was made stricter; it must be certified anew"
 				live = &shadow
 			}
-			next.tasks[name] = newTaskPlan(s, live, was.state, s.Task.AuditRate)
+			next.tasks[name] = newTaskPlan(s, live, was.state)
 			continue
 		}
-		next.tasks[name] = newTaskPlan(s, nil, &taskState{}, s.Task.AuditRate)
+		next.tasks[name] = newTaskPlan(s, nil, &taskState{})
 	}
 	c.live.Store(next)
 }
@@ -106,9 +128,9 @@ func keeps(c tandem.Certificate, g tandem.Guarantee) bool {
 }
 
 // Install makes a version the live student of a task: serving when its
-// certificate is valid, in shadow otherwise. past are the audits of this
-// version so far, so that a restart forgets nothing; an alarm they raise
-// closes the gate. It is an error when the task is not configured, and a
+// certificate is valid, in shadow otherwise. past are the audits of the task
+// since its last alarm, so that a restart forgets nothing; they count when no
+// watchdog remembers them, and an alarm they raise closes the gate. It is an error when the task is not configured, and a
 // tandem.Conflict when the certificate's rows are from before the last alarm:
 // they say nothing about the traffic since.
 func (c *Cascade) Install(task string, live Live, past []Outcome) error {
@@ -123,23 +145,24 @@ func (c *Cascade) Install(task string, live Live, past []Outcome) error {
 		live.Certificate.Status = tandem.Replaced
 		live.Certificate.Why = "it was certified for a weaker guarantee than the task asks for now"
 	}
-	cert := live.Certificate
-	if cert.Status == tandem.Valid && cert.Time.Before(t.state.changed) {
+	if live.Certificate.Status == tandem.Valid && live.Certificate.Time.Before(t.state.changed) {
 		return tandem.Errorf(tandem.Conflict, "%s cannot serve: it was certified on traffic from before the alarm of %s; train a new version",
 			live.Version, t.state.changed.UTC().Format(time.DateTime))
 	}
-	if cert.Status == tandem.Valid {
-		w := &watchdog{version: live.Version, monitor: certify.NewMonitor(cert.Alpha, cert.Delta, driftDelta)}
+	w := t.state.watch.Load()
+	switch g := (tandem.Guarantee{Alpha: live.Certificate.Alpha, Delta: live.Certificate.Delta}); {
+	case live.Certificate.Status != tandem.Valid:
+		w = nil
+	case w == nil || w.alpha != g.Alpha || w.delta != g.Delta:
+		w = newWatchdog(g)
 		for _, o := range past {
-			if w.monitor.Observe(o.Propensity, o.Wrong).Alarm {
+			if v, _, _ := w.observe(o); v.Alarm {
 				live.Certificate.Status = tandem.Withdrawn
 			}
 		}
-		t.state.watch.Store(w)
-	} else {
-		t.state.watch.Store(nil)
 	}
-	c.live.Store(p.with(newTaskPlan(t.spec, &live, t.state, t.spec.Task.AuditRate)))
+	t.state.watch.Store(w)
+	c.live.Store(p.with(newTaskPlan(t.spec, &live, t.state)))
 	return nil
 }
 
@@ -151,45 +174,42 @@ func (c *Cascade) Remove(task string) {
 	p := c.live.Load()
 	if t, ok := p.tasks[task]; ok {
 		t.state.watch.Store(nil)
-		c.live.Store(p.with(newTaskPlan(t.spec, nil, t.state, t.spec.Task.AuditRate)))
+		c.live.Store(p.with(newTaskPlan(t.spec, nil, t.state)))
 	}
 }
 
-// close withdraws the certificate of the serving version. It reports false
-// when that version no longer serves, so that an alarm is acted on once.
-func (c *Cascade) close(task, version, why string, at time.Time) bool {
+// close withdraws the certificate of the version that serves under a watchdog.
+// It reports false when that watch is over, so that an alarm is acted on once.
+func (c *Cascade) close(task string, w *watchdog, why string, at time.Time) (version string, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.live.Load()
 	t, ok := p.tasks[task]
-	if !ok || t.live == nil || t.live.Version != version || !t.gate.Open {
-		return false
+	if !ok || t.live == nil || t.state.watch.Load() != w || !t.gate.Open {
+		return "", false
 	}
 	shadow := *t.live
 	shadow.Certificate.Status = tandem.Withdrawn
-	shadow.Certificate.Why = why
+	shadow.Certificate.Why = shadow.Version + ": " + why
 	t.state.watch.Store(nil)
 	t.state.changed = at
-	c.live.Store(p.with(newTaskPlan(t.spec, &shadow, t.state, t.spec.Task.AuditRate)))
-	return true
+	c.live.Store(p.with(newTaskPlan(t.spec, &shadow, t.state)))
+	return shadow.Version, true
 }
 
-// lookCloser raises the audit rate of a task until its next promotion, and
-// says to what.
-func (c *Cascade) lookCloser(task, version string) (rate float64, raised bool) {
+// refresh computes a task's plan anew, after its audit rate has changed, and
+// returns it.
+func (c *Cascade) refresh(task string) *taskPlan {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.live.Load()
 	t, ok := p.tasks[task]
-	if !ok || t.live == nil || t.live.Version != version {
-		return 0, false
+	if !ok {
+		return nil
 	}
-	rate = min(1, closerLook*t.spec.Task.AuditRate)
-	if t.rate >= rate {
-		return t.rate, false
-	}
-	c.live.Store(p.with(newTaskPlan(t.spec, t.live, t.state, rate)))
-	return rate, true
+	t = newTaskPlan(t.spec, t.live, t.state)
+	c.live.Store(p.with(t))
+	return t
 }
 
 // View is what the plan says of one task at this moment.
@@ -199,7 +219,8 @@ type View struct {
 	Open        bool   // the gate accepts
 	Certificate tandem.Certificate
 	AuditRate   float64
-	Audits      int     // of the serving version
+	Doubted     bool    // a drift warning is being looked into
+	Audits      int     // since the last alarm
 	Errors      int     // of those, different from the teacher
 	Low, High   float64 // confidence sequence for the disagreement of served answers, in [0, 1]
 	LogEvidence float64 // log of the watchdog's e-value; an alarm comes at log(1/δ)
@@ -217,9 +238,10 @@ func (c *Cascade) View(task string) (v View, ok bool) {
 		return v, true
 	}
 	v.Version, v.Open, v.Certificate = t.live.Version, t.gate.Open, t.live.Certificate
-	if w := t.state.watchOf(t.live.Version); w != nil {
+	if w := t.state.watch.Load(); w != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		v.Doubted = w.looking()
 		v.Audits, v.Errors = w.monitor.Audits(), w.monitor.Errors()
 		v.Low, v.High = w.monitor.Interval()
 		v.LogEvidence = w.monitor.Evidence()

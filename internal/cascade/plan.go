@@ -58,6 +58,7 @@ type taskPlan struct {
 	rate  float64
 	words map[tandem.Reason]string
 	state *taskState // shared by successive plans
+	watch *watchdog  // of the answers given under this plan
 }
 
 func (p *plan) with(t *taskPlan) *plan {
@@ -79,8 +80,11 @@ func (p *plan) unknownTask(name string) error {
 }
 
 // newTaskPlan computes what requests need from a spec and a live student.
-func newTaskPlan(spec Spec, live *Live, state *taskState, rate float64) *taskPlan {
-	t := &taskPlan{spec: spec, live: live, state: state, rate: rate}
+func newTaskPlan(spec Spec, live *Live, state *taskState) *taskPlan {
+	t := &taskPlan{spec: spec, live: live, state: state, rate: spec.Task.AuditRate}
+	if t.watch = state.watch.Load(); t.watch != nil {
+		t.rate = t.watch.rate(t.rate)
+	}
 	if live != nil {
 		t.gate = gateOf(live.Certificate)
 		t.never = reserved(&spec.Task, live.Student.Labels())

@@ -183,6 +183,7 @@ func coverage(rows []certify.Row, threshold float64) float64 {
 type standing struct {
 	version  string
 	open     bool
+	doubted  bool    // its watchdog looks into a warning of drift
 	coverage float64 // on the same rows as the candidate's
 	labels   []string
 }
@@ -206,6 +207,9 @@ func judge(c tandem.Certificate, labels []string, now standing) verdict {
 		return verdict{why: fmt.Sprintf("not certified (%s); %s keeps serving", c.Why, now.version)}
 	case c.Status != tandem.Valid:
 		return verdict{shadow: true, why: "runs in shadow: " + c.Why}
+	case now.open && now.doubted:
+		// Its rows may be of traffic that is no more.
+		return verdict{why: fmt.Sprintf("certified, but the audits of %s warn that the traffic may have changed; it waits until that is clear", now.version)}
 	case !now.open:
 		return verdict{promote: true, why: fmt.Sprintf("certified to serve %.1f %% of the traffic: %s", 100*c.Coverage, c.Why)}
 	case c.Coverage > now.coverage+leastGain:

@@ -35,6 +35,7 @@ func TestJudge(t *testing.T) {
 		{"worse", valid(0.5), same, serving, false, false, "would serve 50.0 %"},
 		{"new label, as good", valid(0.7), []string{"a", "b", "c"}, serving, true, false, "labels that v3 does not"},
 		{"new label, much worse", valid(0.5), []string{"a", "b", "c"}, serving, false, false, "would serve"},
+		{"gain while the watchdog doubts", valid(0.9), same, standing{version: "v3", open: true, doubted: true, coverage: 0.7, labels: same}, false, false, "may have changed"},
 		{"gate closed by an alarm", valid(0.2), same, standing{version: "v3", labels: same}, true, false, "certified"},
 		{"closed and refused", refused, same, standing{version: "v3", labels: same}, false, true, "shadow"},
 	} {

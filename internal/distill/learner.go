@@ -23,6 +23,15 @@ type Registry interface {
 	Promote(ctx context.Context, task, version, why string) (tandem.Event, error)
 }
 
+// Serving is what answers a task now: the student is nil when nothing has been
+// learnt, and the certificate is valid when its gate is open.
+type Serving struct {
+	Version     string
+	Student     Predictor
+	Certificate tandem.Certificate
+	Doubted     bool // the watchdog looks into a warning
+}
+
 // Installed is a version that goes live.
 type Installed struct {
 	Task        string
@@ -38,9 +47,8 @@ type Options struct {
 	Key      certify.Key
 	Families map[string]student.Family
 	Task     func(name string) (*tandem.Task, bool) // the live configuration
-	// Live is the version that answers now, with a valid certificate when its
-	// gate is open; the student is nil when there is none.
-	Live    func(task string) (version string, s Predictor, c tandem.Certificate)
+	// Live is what answers a task now.
+	Live    func(task string) Serving
 	Install func(ctx context.Context, in Installed) error
 	// Done hears how every training ended.
 	Done func(r Report)
@@ -109,11 +117,14 @@ func (l *Learner) Labelled(task, label string) {
 
 // Changed tells the learner that what a task's rows meant before the moment is
 // no longer how it is: an alarm closed the gate. Certificates from now on use
-// only rows after it.
+// only rows after it, and a training under way is given up: it has none.
 func (l *Learner) Changed(task string, at time.Time) {
 	l.mu.Lock()
 	p := l.progress(task)
 	p.change, p.sinceChange, p.lastFit = at, p.labelled, 0
+	if p.overtaken != nil {
+		p.overtaken()
+	}
 	l.mu.Unlock()
 }
 
@@ -174,12 +185,19 @@ func (l *Learner) Run(ctx context.Context) error {
 			if !ok || ctx.Err() != nil {
 				break
 			}
-			if _, err := l.Refit(ctx, task, trigger); err != nil && !errors.Is(err, context.Canceled) {
+			_, err := l.Refit(ctx, task, trigger)
+			switch {
+			case errors.Is(err, ErrOvertaken):
+				l.opt.Log.Info("training given up", "task", task, "why", err)
+			case err != nil && ctx.Err() == nil:
 				l.opt.Log.Error("training failed; the next try comes with more labels", "task", task, "error", err)
 			}
 		}
 	}
 }
+
+// ErrOvertaken ends a training whose rows an alarm has made worthless.
+var ErrOvertaken = errors.New("an alarm said that the traffic has changed; the next training uses what came after it")
 
 // Refit trains a task once, certifies the candidate and promotes it when it
 // should be. A task that cannot be trained yet gives a report that says what
@@ -195,11 +213,14 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 	p := l.progress(name)
 	p.begin()
 	change := p.change
+	ctx, overtaken := context.WithCancelCause(ctx)
+	p.overtaken = func() { overtaken(ErrOvertaken) }
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
-		p.asked, p.begun = false, false
+		p.asked, p.begun, p.overtaken = false, false, nil
 		l.mu.Unlock()
+		overtaken(nil)
 	}()
 
 	d, err := load(ctx, l.opt.Reader, l.opt.Key, task, l.opt.Now().UTC().Truncate(time.Microsecond), l.opt.MaxRows)
@@ -217,15 +238,13 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 	}
 	began := time.Now()
 	fitted, err := l.fit(ctx, task, families, &d, change)
+	if cause := context.Cause(ctx); cause != nil {
+		return Report{}, fmt.Errorf("train %s: %w", name, cause)
+	}
 	if err != nil {
 		return Report{}, fmt.Errorf("train %s: %w", name, err)
 	}
 	rep.TrainSec = time.Since(began).Seconds()
-	// An alarm during the training makes what was true before it worthless as
-	// evidence.
-	l.mu.Lock()
-	change = l.progress(name).change
-	l.mu.Unlock()
 	rep, err = l.decide(ctx, task, &d, fitted, change, rep)
 	if err == nil {
 		l.opt.Done(rep)

@@ -92,18 +92,18 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 
 // standing is what serves now, measured on the candidate's own rows.
 func (l *Learner) standing(task *tandem.Task, d *dataset, change time.Time, e *exam) standing {
-	version, s, cert := l.opt.Live(task.Name)
-	now := standing{version: version}
-	if s == nil {
+	live := l.opt.Live(task.Name)
+	now := standing{version: live.Version, doubted: live.Doubted}
+	if live.Student == nil {
 		return now
 	}
-	now.labels, now.open = s.Labels(), cert.Status == tandem.Valid
+	now.labels, now.open = live.Student.Labels(), live.Certificate.Status == tandem.Valid
 	if now.open {
 		rows := since(d.certify, change)
 		if e.fresh {
 			rows = rows[len(rows)-len(e.rows):]
 		}
-		now.coverage = coverage(predicted(s, task, rows), cert.Threshold)
+		now.coverage = coverage(predicted(live.Student, task, rows), live.Certificate.Threshold)
 	}
 	return now
 }

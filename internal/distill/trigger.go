@@ -31,6 +31,7 @@ type progress struct {
 	strange     map[string]int  // labels seen since that it does not know
 	asked       bool            // a person wants a training, or has it
 	begun       bool            // that training has begun
+	overtaken   func()          // ends the training under way, nil without one
 }
 
 // due decides whether to train now. It is pure.

@@ -59,25 +59,36 @@ func Exp(x float32) float32 {
 	return p * math.Float32frombits(uint32(n+127)<<23)
 }
 
-// Softmax turns logits into probabilities in place and returns the largest
-// logit. An empty slice is left alone and gives 0.
-func Softmax(x []float32) float32 {
-	if len(x) == 0 {
-		return 0
+// Log is the natural logarithm of a positive, normal number, with an absolute
+// error below 3e-7 near 1 and a relative one below 3e-7 elsewhere. Anything
+// smaller than the least normal number counts as that.
+func Log(x float32) float32 {
+	if !(x >= 1.1754944e-38) {
+		x = 1.1754944e-38
 	}
-	top := x[0]
-	for _, v := range x[1:] {
-		top = max(top, v)
-	}
-	var sum float32
+	// x = 2^e · m with m in [√½, √2); ln m by a polynomial in m−1 (Cephes logf).
+	b := math.Float32bits(x) - 0x3f3504f3
+	e := float32(int32(b) >> 23)
+	m := math.Float32frombits(b&0x7fffff+0x3f3504f3) - 1
+	z := m * m
+	p := float32(7.0376836292e-2)
+	p = p*m - 1.1514610310e-1
+	p = p*m + 1.1676998740e-1
+	p = p*m - 1.2420140846e-1
+	p = p*m + 1.4249322787e-1
+	p = p*m - 1.6668057665e-1
+	p = p*m + 2.0000714765e-1
+	p = p*m - 2.4999993993e-1
+	p = p*m + 3.3333331174e-1
+	y := m*z*p - 2.12194440e-4*e - 0.5*z
+	return m + y + 0.693359375*e
+}
+
+func expGo(x []float32, top float32) (sum float32) {
 	for i, v := range x {
 		e := Exp(v - top)
 		x[i] = e
 		sum += e
 	}
-	inv := 1 / sum
-	for i := range x {
-		x[i] *= inv
-	}
-	return top
+	return sum
 }

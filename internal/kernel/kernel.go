@@ -66,6 +66,30 @@ func Scatter(w, g []float32, idx []uint32, val []float32) {
 	scatterGo(w, g, idx, val)
 }
 
+// Softmax turns logits into probabilities in place and returns the largest
+// logit. An empty slice is left alone and gives 0.
+func Softmax(x []float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	top := x[0]
+	for _, v := range x[1:] {
+		top = max(top, v)
+	}
+	var sum float32
+	n := 0
+	if useAVX2 && len(x) >= Lanes {
+		n = len(x) &^ (Lanes - 1)
+		sum = expAVX2(&x[0], n, top)
+	}
+	sum += expGo(x[n:], top)
+	inv := 1 / sum
+	for i := range x {
+		x[i] *= inv
+	}
+	return top
+}
+
 // checkSparse panics, as a slice access would, before the assembly could
 // touch memory that does not belong to the table.
 func checkSparse(width, table int, idx []uint32, val []float32) {

@@ -16,3 +16,6 @@ func gatherAVX2(y, w *float32, idx *uint32, val *float32, n, width int)
 
 //go:noescape
 func scatterAVX2(w, x *float32, idx *uint32, val *float32, n, width int)
+
+//go:noescape
+func expAVX2(x *float32, n int, top float32) float32

@@ -375,3 +375,71 @@ scatter8rows:
 scatterdone:
 	VZEROUPPER
 	RET
+
+// Constants of the exponential; see Exp.
+DATA expo<>+0(SB)/4, $0x3fb8aa3b // log2e
+DATA expo<>+4(SB)/4, $0x3f318000 // ln2hi
+DATA expo<>+8(SB)/4, $0xb95e8083 // ln2lo
+DATA expo<>+12(SB)/4, $0x3ab60b61 // c6
+DATA expo<>+16(SB)/4, $0x3c088889 // c5
+DATA expo<>+20(SB)/4, $0x3d2aaaab // c4
+DATA expo<>+24(SB)/4, $0x3e2aaaab // c3
+DATA expo<>+28(SB)/4, $0x3f000000 // half
+DATA expo<>+32(SB)/4, $0x3f800000 // one
+DATA expo<>+36(SB)/4, $0xc2ae0000 // least
+DATA expo<>+40(SB)/4, $127 // bias
+GLOBL expo<>(SB), RODATA|NOPTR, $44
+
+// func expAVX2(x *float32, n int, top float32) float32
+// x becomes exp(x - top); the sum is returned. n is a positive multiple of 8
+// and no x is over top.
+TEXT ·expAVX2(SB), NOSPLIT, $0-28
+	MOVQ x+0(FP), DI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS top+16(FP), Y15
+	VBROADCASTSS expo<>+0(SB), Y14
+	VBROADCASTSS expo<>+4(SB), Y13
+	VBROADCASTSS expo<>+8(SB), Y12
+	VBROADCASTSS expo<>+12(SB), Y11
+	VBROADCASTSS expo<>+16(SB), Y10
+	VBROADCASTSS expo<>+20(SB), Y9
+	VBROADCASTSS expo<>+24(SB), Y8
+	VBROADCASTSS expo<>+28(SB), Y7
+	VBROADCASTSS expo<>+32(SB), Y6
+	VBROADCASTSS expo<>+36(SB), Y5
+	VBROADCASTSS expo<>+40(SB), Y4
+	VXORPS Y0, Y0, Y0
+
+exp8:
+	VMOVUPS (DI), Y1
+	VSUBPS Y15, Y1, Y1
+	VMULPS Y14, Y1, Y2
+	VROUNDPS $0, Y2, Y2
+	VMOVAPS Y1, Y3
+	VFNMADD231PS Y13, Y2, Y3
+	VFNMADD231PS Y12, Y2, Y3
+	VCMPPS $13, Y5, Y1, Y1 // 1 where not below the least
+	VCVTPS2DQ Y2, Y2
+	VPADDD Y4, Y2, Y2
+	VPSLLD $23, Y2, Y2
+	VANDPS Y1, Y2, Y2
+	VMOVAPS Y11, Y1
+	VFMADD213PS Y10, Y3, Y1
+	VFMADD213PS Y9, Y3, Y1
+	VFMADD213PS Y8, Y3, Y1
+	VFMADD213PS Y7, Y3, Y1
+	VFMADD213PS Y6, Y3, Y1
+	VFMADD213PS Y6, Y3, Y1
+	VMULPS Y2, Y1, Y1
+	VMOVUPS Y1, (DI)
+	VADDPS Y1, Y0, Y0
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ  exp8
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VHADDPS X0, X0, X0
+	VHADDPS X0, X0, X0
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET

@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -138,6 +139,15 @@ func TestExpAndSoftmax(t *testing.T) {
 			t.Fatalf("exp(%v) is off by %v", x, rel)
 		}
 	}
+	for x := 1e-37; x < 1e37; x *= 1.0137 {
+		want := math.Log(float64(float32(x)))
+		if d := math.Abs(float64(Log(float32(x))) - want); d > 3e-7*max(1, math.Abs(want)) {
+			t.Fatalf("log(%v) is off by %v", x, d)
+		}
+	}
+	if Log(0) > -87 || Log(1) != 0 {
+		t.Fatal("log of 0 or 1")
+	}
 	if Exp(-1000) != 0 || math.IsInf(float64(Exp(1000)), 0) {
 		t.Fatal("exp does not saturate")
 	}
@@ -149,6 +159,22 @@ func TestExpAndSoftmax(t *testing.T) {
 		t.Fatalf("softmax %v", p)
 	}
 	Softmax(nil)
+	r := rand.New(rand.NewPCG(7, 8))
+	for n := 1; n < 100; n++ {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * 40)
+		}
+		top := slices.Max(x)
+		want := slices.Clone(x)
+		inv := 1 / expGo(want, top)
+		Softmax(x)
+		for i := range x {
+			if w := want[i] * inv; !near(x[i], w, w) {
+				t.Fatalf("softmax of %d: [%d] %v, want %v", n, i, x[i], w)
+			}
+		}
+	}
 }
 
 func BenchmarkGather(b *testing.B) {

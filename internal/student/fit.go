@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"tandem"
-	"tandem/internal/kernel"
 )
-
-func softmax(p []float32) { kernel.Softmax(p) }
 
 // Report is what a Fit found out about the student, all of it out of fold:
 // each row was judged by members and a score that had not seen it.
@@ -252,12 +249,13 @@ func (s *Student) judge(c *crossFit) Report {
 	} else {
 		s.pool.fit(c)
 	}
-	p := make([][]float32, n)
+	p, z := make([][]float32, n), make([]float32, classes)
+	entropy := make([]float64, n)
 	guess := make([]int, n)
 	weight := make([]float64, n)
 	for i := range p {
 		p[i] = make([]float32, classes)
-		s.pool.mix(c.outs[i], p[i])
+		entropy[i] = s.pool.mix(c.outs[i], p[i], z)
 		guess[i] = argmax(p[i])
 		weight[i] = float64(c.data.Rows[i].Weight)
 	}
@@ -279,13 +277,13 @@ func (s *Student) judge(c *crossFit) Report {
 		sc.base(c.data, guess, rep.Correct, func(i int) bool { return c.folds[i] != fold })
 		for i := range rows {
 			if c.folds[i] == fold {
-				sc.gather(c.outs[i], p[i], words(&c.data.Rows[i].Input), &f)
+				sc.gather(c.outs[i], p[i], entropy[i], words(&c.data.Rows[i].Input), &f)
 				rows[i] = slices.Clone(f.v)
 			}
 		}
 	}
 	for fold := range c.count {
-		var sc scorer
+		sc := scorer{reliable: make([]float64, classes)}
 		var tr [][]float64
 		var y []bool
 		var w []float64
@@ -345,12 +343,12 @@ func (s *scorer) base(data Dataset, guess []int, right []bool, use func(i int) b
 func (q *pool) fit(c *crossFit) {
 	q.weights = make([]float64, len(c.families))
 	q.weights[0] = 1
-	p := make([]float32, len(c.data.Labels))
+	p, z := make([]float32, len(c.data.Labels)), make([]float32, len(c.data.Labels))
 	step := max(len(c.data.Rows)/5000, 1)
 	loss := func() float64 {
 		var sum float64
 		for i := 0; i < len(c.data.Rows); i += step {
-			q.mix(c.outs[i], p)
+			q.mix(c.outs[i], p, z)
 			sum -= float64(c.data.Rows[i].Weight) * math.Log(float64(p[c.data.Rows[i].Label])+1e-9)
 		}
 		return sum
@@ -386,10 +384,11 @@ func argmax(p []float32) int {
 
 // scratch is what one prediction needs.
 type scratch struct {
-	views []View
-	outs  []Output
-	mixed []float32
-	facts facts
+	views  []View
+	outs   []Output
+	mixed  []float32
+	logits []float32
+	facts  facts
 }
 
 // prepare sets up what predictions share.
@@ -408,7 +407,10 @@ func (s *Student) prepare() {
 	}
 	s.which = which
 	s.scratch = &sync.Pool{New: func() any {
-		x := &scratch{views: make([]View, len(names)), outs: make([]Output, len(s.members)), mixed: make([]float32, len(s.labels))}
+		x := &scratch{
+			views: make([]View, len(names)), outs: make([]Output, len(s.members)),
+			mixed: make([]float32, len(s.labels)), logits: make([]float32, len(s.labels)),
+		}
 		for m, v := range which {
 			if v >= 0 && x.views[v] == nil {
 				x.views[v] = s.members[m].(Viewer).NewView()
@@ -431,8 +433,8 @@ func (s *Student) Predict(in *tandem.Input) Prediction {
 			member.Predict(in, &x.outs[m])
 		}
 	}
-	s.pool.mix(x.outs, x.mixed)
-	s.scorer.gather(x.outs, x.mixed, words(in), &x.facts)
+	entropy := s.pool.mix(x.outs, x.mixed, x.logits)
+	s.scorer.gather(x.outs, x.mixed, entropy, words(in), &x.facts)
 	p := Prediction{Label: x.facts.label, Score: s.scorer.score(&x.facts)}
 	s.scratch.Put(x)
 	return p

@@ -3,6 +3,8 @@ package student
 import (
 	"math"
 	"slices"
+
+	"tandem/internal/kernel"
 )
 
 // pool mixes the members' probabilities: a weighted sum of their logarithms,
@@ -15,20 +17,30 @@ type pool struct {
 // floor is mixed into every member's probabilities so that none can veto.
 const floor = 1e-3
 
-// mix fills p with the pooled probabilities of outs.
-func (q *pool) mix(outs []Output, p []float32) {
-	clear(p)
+// mix fills p with the pooled probabilities of outs and returns their entropy
+// in nats. z is scratch of the same length.
+func (q *pool) mix(outs []Output, p, z []float32) (entropy float64) {
+	clear(z)
 	small := float32(floor / float64(len(p)))
+	smallest := kernel.Log(small)
 	for m := range outs {
-		if q.weights[m] == 0 || silent(outs[m].Probs) {
+		w := float32(q.weights[m])
+		if w == 0 || silent(outs[m].Probs) {
 			continue
 		}
-		w := float32(q.weights[m])
 		for k, v := range outs[m].Probs {
-			p[k] += w * logf(v*(1-floor)+small)
+			if v == 0 {
+				z[k] += w * smallest
+			} else {
+				z[k] += w * kernel.Log(v*(1-floor)+small)
+			}
 		}
 	}
-	softmax(p)
+	copy(p, z)
+	top := kernel.Softmax(p)
+	// ln p = z − ln Σ exp z, and the largest p is exp(top − ln Σ exp z).
+	sum := top - kernel.Log(slices.Max(p))
+	return max(0, float64(sum-kernel.Dot(p, z)))
 }
 
 func silent(p []float32) bool {
@@ -52,13 +64,9 @@ const (
 )
 
 // gather turns the members' outputs and the pooled probabilities into facts.
-func (s *scorer) gather(outs []Output, p []float32, words int, f *facts) {
+func (s *scorer) gather(outs []Output, p []float32, entropy float64, words int, f *facts) {
 	best, first, second, third := 0, float32(-1), float32(0), float32(0)
-	var entropy float64
 	for k, v := range p {
-		if v > 0 {
-			entropy -= float64(v * logf(v))
-		}
 		switch {
 		case v > first:
 			best, first, second, third = k, v, max(first, 0), second
@@ -103,8 +111,6 @@ func logit(p float64) float64 {
 	p = min(max(p, 1e-4), 1-1e-4)
 	return math.Log(p / (1 - p))
 }
-
-func logf(x float32) float32 { return float32(math.Log(float64(x))) }
 
 // scorer is the calibrated score: logistic regression on facts, each also bent
 // at three knots so that the effect of a fact need not be linear.
@@ -175,16 +181,40 @@ func (s *scorer) fit(rows [][]float64, right []bool, weight []float64) {
 	s.coef = make([]float64, n)
 	penalty := make([]float64, n)
 	for i := range penalty {
-		penalty[i] = PenaltyX
+		penalty[i] = penaltySlope
 		if i > 0 && (i-1)%4 != 0 {
-			penalty[i] = PenaltyK
+			penalty[i] = penaltyBend
 		}
 	}
 	penalty[0] = 1e-3
+	// One imaginary row, unlike anything seen and answered wrong, so that a
+	// student without a single error does not trust itself on everything.
+	rows = append(slices.Clip(rows), s.nowhere(d))
+	right = append(slices.Clip(right), false)
+	weight = append(slices.Clip(weight), strangers)
 	newton(rows, right, weight, s.expand, s.coef, penalty)
 }
 
-var PenaltyX, PenaltyK = 2.0, 10.0
+// strangers is how many rows the imaginary one counts for.
+const strangers = 3
+
+// nowhere is the facts of an input that tells the members nothing.
+func (s *scorer) nowhere(d int) []float64 {
+	even := 1 / float64(max(len(s.reliable), 2))
+	v := slices.Clone(s.mean)
+	v[0], v[1], v[2], v[3] = logit(even), 0, 0, math.Log(float64(len(s.reliable)))
+	for at := factsShared; at < d; at += factsMember {
+		v[at], v[at+1], v[at+2], v[at+3] = logit(even), 1, 1, 1
+	}
+	return v
+}
+
+// The L2 penalties of slopes and bends, on standardised facts. Results hardly
+// depend on them.
+const (
+	penaltySlope = 5
+	penaltyBend  = 20
+)
 
 // newton minimises the penalised logistic loss.
 func newton(rows [][]float64, right []bool, weight []float64, expand func(v, out []float64), coef, penalty []float64) {

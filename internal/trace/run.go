@@ -13,7 +13,6 @@ import (
 const (
 	firstPause   = 50 * time.Millisecond
 	isolateAfter = 3 // failed tries after which a batch is suspected of holding something unstorable
-	freeChunks   = 4 // chunks kept for use again
 )
 
 // Run stores what is queued, a transaction after the other, until ctx ends;
@@ -234,7 +233,7 @@ func (l *Log) settle(c *chunk, stored store.Batch) {
 	clear(c.batch.Labels)
 	c.batch.Traces, c.batch.Labels, c.bytes = c.batch.Traces[:0], c.batch.Labels[:0], 0
 	l.mu.Lock()
-	if len(l.free) < freeChunks {
+	if len(l.free) < l.opt.Queue/l.opt.Batch+2 { // what a full queue needs
 		l.free = append(l.free, c)
 	}
 	l.mu.Unlock()

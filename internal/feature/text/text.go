@@ -195,16 +195,16 @@ func (v *Vector) features() {
 	for i := range w {
 		v.add(w[i].hash)
 		if i+1 < len(w) {
-			v.add(mix(w[i].hash^seedPair, w[i+1].hash))
+			v.add(mix(mix(seedPair, w[i].hash), w[i+1].hash))
 		}
 	}
 	v.End[Word] = len(v.Keys)
 	for i := range w {
 		if i+2 < len(w) {
-			v.add(mix(w[i].hash^seedSkip, w[i+2].hash))
+			v.add(mix(mix(seedSkip, w[i].hash), w[i+2].hash))
 		}
 		if i+3 < len(w) {
-			v.add(mix(w[i].hash^seedSkip, w[i+3].hash))
+			v.add(mix(mix(seedSkip, w[i].hash), w[i+3].hash))
 		}
 	}
 	v.End[Skip] = len(v.Keys)

@@ -113,8 +113,7 @@ type Weights [Blocks]float32
 
 // Weigh fills s with the TF-IDF weights of the known keys: (1 + ln count) ·
 // idf, each block scaled to the length w gives it, blocks of length 0 left
-// out. Unknown keys count towards the length of their block with weight
-// unseenIDF each, so that a text of mostly new words has small features.
+// out. Unknown keys are left out and counted.
 func (v *Vocabulary) Weigh(x *Vector, w Weights, s *Sparse) {
 	s.Index, s.Value = s.Index[:0], s.Value[:0]
 	missing, total := 0, 0

@@ -2,6 +2,7 @@ package linear
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync"
 
@@ -15,7 +16,12 @@ const (
 	maxFeatures = 1 << 17
 	// manyRows is where features found in a single row stop earning one of
 	// their own: they double the table and no longer help.
-	manyRows = 5000
+	manyRows = 10000
+	// maxSteps bounds the work on many rows, which need fewer passes.
+	maxSteps  = 800_000
+	minEpochs = 4
+	// fewRows is where the learning rate begins to fall with the rows.
+	fewRows = 8000
 
 	updatePasses = 2
 	updateRate   = 0.5
@@ -35,12 +41,18 @@ type settings struct {
 
 func settingsFor(rows int, opt student.Options) settings {
 	s := settings{
-		blocks: text.Weights{1, 0.5, 1.2}, dropout: 0.6, epochs: 15, rate: 0.7, final: 0.1,
-		models: 2, minDocs: 1,
+		blocks: text.Weights{1, 0.5, 1.2}, dropout: 0.7, epochs: 20, rate: 0.7, final: 0.02,
+		models: 4, minDocs: 1,
+	}
+	if rows < fewRows {
+		// Fewer rows are learnt more gently: it costs no accuracy, and the
+		// order of the probabilities, which the gate lives on, gets better.
+		s.rate *= max(0.5, float32(math.Sqrt(float64(rows)/fewRows)))
 	}
 	if rows >= manyRows {
-		s.minDocs = 2
+		s.minDocs, s.models = 2, 2
 	}
+	s.epochs = min(s.epochs, max(maxSteps/rows, minEpochs))
 	if opt.Quick {
 		s.models = 1
 	}

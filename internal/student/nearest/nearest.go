@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
+	"slices"
 	"sync"
 
 	"tandem"
@@ -31,18 +33,20 @@ const (
 	maxRows = 1 << 15
 	// maxFeatures bounds the index.
 	maxFeatures = 1 << 17
-	// maxPostings is how many of the latest examples a feature lists.
-	maxPostings = 64
+	// maxPostings is how many of the latest examples a feature lists; the
+	// artefact counts them in a byte.
+	maxPostings = 255
 	// budget is how many postings one prediction reads, rarest features first.
-	budget = 3000
+	budget = 256
 	// maxWeight keeps one heavy example from outvoting all others.
 	maxWeight = 8
 	// neighbours vote.
 	neighbours = 10
 )
 
-// blocks are the features compared: words and pieces of words.
-var blocks = text.Weights{1, 0, 1}
+// blocks are the features compared: words and pairs of words. Pieces of words
+// have long lists and add little.
+var blocks = text.Weights{1, 0.7, 0}
 
 // Member is an inverted index over the remembered examples.
 type Member struct {
@@ -61,7 +65,12 @@ type posting struct {
 	value   uint16 // weight times valueScale
 }
 
-const valueScale = 1<<16 - 1
+// Similarities are summed in fixed point: a weight of the input times a value
+// of an example. A sum is at most norm·weightScale·valueScale, under 2³².
+const (
+	valueScale  = 1<<16 - 1
+	weightScale = 1 << 15
+)
 
 var (
 	_ student.Family  = Family{}
@@ -79,9 +88,9 @@ func newMember(classes int, vocab *text.Vocabulary, labels []uint16, weights []f
 type scratch struct {
 	vector text.Vector
 	sparse text.Sparse
-	sum    []float32 // by example, 0 between predictions
-	seen   []uint16  // examples with a sum
-	order  []uint32  // positions in sparse by length of their lists
+	sum    []uint32 // by example, in fixed point, 0 between predictions
+	seen   []uint16 // examples with a sum
+	order  []uint16 // positions in sparse by length of their lists
 }
 
 // Classes is the number of labels.
@@ -117,14 +126,13 @@ type neighbour struct {
 func (m *Member) predict(v *text.Vector, s *scratch, out *student.Output) {
 	m.vocab.Weigh(v, blocks, &s.sparse)
 	if len(s.sum) < len(m.labels) {
-		s.sum = make([]float32, len(m.labels))
+		s.sum = make([]uint32, len(m.labels))
 	}
-	s.seen = s.seen[:0]
 	m.accumulate(s)
 	var best [neighbours]neighbour
 	found := 0
 	for _, e := range s.seen {
-		n := neighbour{s.sum[e], e}
+		n := neighbour{float32(s.sum[e]) * (1 / (weightScale * valueScale * norm)), e}
 		s.sum[e] = 0
 		if found == neighbours && n.similarity <= best[found-1].similarity {
 			continue
@@ -143,33 +151,46 @@ func (m *Member) predict(v *text.Vector, s *scratch, out *student.Output) {
 	out.Unseen = s.sparse.Unseen
 }
 
-// accumulate adds up the products of the rarest features until the budget is
-// spent. The vocabulary is ordered by falling frequency, so a high row is a
-// rare feature.
+// accumulate adds up the products of the features with the shortest lists
+// until the budget is spent: they are the rarest, and say the most.
 func (m *Member) accumulate(s *scratch) {
-	left := budget
-	for list := 1; list <= maxPostings && left > 0; list *= 2 {
-		// Features whose lists have (list/2, list] entries; a coarse order is
-		// enough and needs no sorting.
-		for k, f := range s.sparse.Index {
-			from, to := m.start[f], m.start[f+1]
-			if n := int(to - from); n > list || n <= list/2 {
-				continue
+	// A counting sort by the magnitude of the list's length is fine enough.
+	var count [10]uint16
+	for _, f := range s.sparse.Index {
+		count[bits.Len32(m.start[f+1]-m.start[f])+1]++
+	}
+	for n := 1; n < len(count); n++ {
+		count[n] += count[n-1]
+	}
+	s.order = slices.Grow(s.order[:0], len(s.sparse.Index))[:len(s.sparse.Index)]
+	for k, f := range s.sparse.Index {
+		n := bits.Len32(m.start[f+1] - m.start[f])
+		s.order[count[n]] = uint16(k)
+		count[n]++
+	}
+	left, n := budget, 0
+	s.seen = slices.Grow(s.seen[:0], budget+1)[:budget+1]
+	for _, k := range s.order {
+		f := s.sparse.Index[k]
+		from, to := m.start[f], m.start[f+1]
+		if left -= int(to - from); left < 0 {
+			break
+		}
+		w := 1 + uint32(s.sparse.Value[k]*weightScale)
+		for _, p := range m.posts[from:to] {
+			sum := s.sum[p.example]
+			s.seen[n] = p.example
+			if sum == 0 {
+				n++
 			}
-			left -= int(to - from)
-			w := s.sparse.Value[k] / (valueScale * norm)
-			for _, p := range m.posts[from:to] {
-				if s.sum[p.example] == 0 {
-					s.seen = append(s.seen, p.example)
-				}
-				s.sum[p.example] += w * float32(p.value)
-			}
+			s.sum[p.example] = sum + w*uint32(p.value)
 		}
 	}
+	s.seen = s.seen[:n]
 }
 
-// norm is the squared length of a weighed text.
-const norm = 2
+// norm is the squared length of a weighed text: 1² + 0.7².
+const norm = 1.49
 
 func (m *Member) vote(best []neighbour, out *student.Output) {
 	if cap(out.Probs) < m.classes {
@@ -313,5 +334,5 @@ func (b *builder) member() *Member {
 }
 
 func quantise(v float32) uint16 {
-	return uint16(math.Round(float64(min(max(v, 0), 1)) * valueScale))
+	return uint16(max(1, math.Round(float64(min(max(v, 0), 1))*valueScale)))
 }
