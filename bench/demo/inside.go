@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
 
 	"tandem"
 	"tandem/internal/console"
@@ -17,7 +19,8 @@ type Inside struct {
 	Client *http.Client
 	URL    string // of tandem, without a path
 	Task   string
-	Token  string // "" when none is asked for
+	Token  string    // "" when none is asked for
+	Since  time.Time // events from before do not count
 }
 
 // events is how many of the newest events are read.
@@ -39,7 +42,8 @@ func (in Inside) State(ctx context.Context) (State, error) {
 	}
 	for _, t := range tasks.Tasks {
 		if t.Name == in.Task {
-			return state(t, log.Events), nil
+			fresh := slices.DeleteFunc(log.Events, func(e tandem.Event) bool { return e.Time.Before(in.Since) })
+			return state(t, fresh), nil
 		}
 	}
 	return State{}, tandem.Errorf(tandem.NotFound, "there is no task %q", in.Task)
@@ -48,7 +52,7 @@ func (in Inside) State(ctx context.Context) (State, error) {
 // state puts a task's status and its events, newest first, into the words of
 // the demo.
 func state(t console.TaskStatus, log []tandem.Event) State {
-	s := State{Open: t.Gate == console.GateOpen, Gate: t.Why, Event: "started: nothing is learnt yet"}
+	s := State{Open: t.Gate == console.GateOpen, Gate: t.Why, Event: "started", CostUSD: t.CostUSD}
 	if s.Open && t.Certificate != nil {
 		s.Gate = fmt.Sprintf("%s answers when its score is at least %.3f", t.Version, t.Certificate.Threshold)
 	}

@@ -24,12 +24,12 @@ type Message struct {
 // State is what the demo shows of tandem's inside.
 type State struct {
 	Open       bool
-	Gate       string // in words
-	Event      string // the last one, in words
-	Alarms     int    // so far
-	Promotions int    // so far
-	Relearned  bool   // a version was promoted after an alarm
-	Labels     int    // answers learnt so far
+	Gate       string  // in words
+	Event      string  // the last one, in words
+	Alarms     int     // so far
+	Promotions int     // so far
+	Relearned  bool    // a version was promoted after an alarm
+	CostUSD    float64 // of all calls to the large model, audits included
 }
 
 // Player plays messages against a task, in the order given, at a steady rate.
@@ -42,9 +42,12 @@ type Player struct {
 	OnChange func(ctx context.Context) error
 	// Local, when set, hears of every message that a student answered, from
 	// one goroutine at a time.
-	Local    func(Message)
-	Rate     float64 // requests a second
-	Workers  int     // connections; more requests than that never run at once
+	Local func(Message)
+	Rate  float64 // requests a second
+	// Slow divides the rate from an alarm until enough is learnt anew: weeks of
+	// traffic are played in a minute, but a training takes as long as ever.
+	Slow     float64
+	Workers  int // connections; more requests than that never run at once
 	Alpha    float64
 	Speed    float64       // how many times faster than recorded the large model is
 	Recorded time.Duration // its median latency as recorded
@@ -64,6 +67,11 @@ func (p *Player) Run(ctx context.Context) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t := newTally(p)
+	begin, err := p.State(ctx)
+	if err != nil {
+		return t.result(), fmt.Errorf("look inside: %w", err)
+	}
+	t.base = begin.CostUSD
 	transport := &http.Transport{MaxIdleConnsPerHost: p.Workers, MaxConnsPerHost: p.Workers}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
@@ -93,7 +101,7 @@ func (p *Player) Run(ctx context.Context) (Result, error) {
 			cancel(err)
 		}
 	}()
-	if err := p.pace(ctx, next); err != nil {
+	if err := p.pace(ctx, t, next); err != nil {
 		cancel(err)
 	}
 	close(next)
@@ -108,12 +116,18 @@ func (p *Player) Run(ctx context.Context) (Result, error) {
 
 // pace hands the messages out at the rate, or as fast as they are taken when
 // that is slower.
-func (p *Player) pace(ctx context.Context, next chan<- int) error {
-	start := time.Now()
+func (p *Player) pace(ctx context.Context, t *tally, next chan<- int) error {
+	due := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i := range p.Messages {
-		if wait := time.Until(start.Add(time.Duration(float64(i) / p.Rate * float64(time.Second)))); wait > 0 {
+		rate := p.Rate
+		if p.Slow > 1 && t.relearning() {
+			rate /= p.Slow
+		}
+		// A client that fell behind does not make up for more than a moment.
+		due = later(due.Add(time.Duration(float64(time.Second)/rate)), time.Now().Add(-catchUp))
+		if wait := time.Until(due); wait > 0 {
 			timer.Reset(wait)
 			select {
 			case <-timer.C:
@@ -135,10 +149,23 @@ func (p *Player) pace(ctx context.Context, next chan<- int) error {
 	return nil
 }
 
-// show draws frames until stop closes, and a last one then.
+const (
+	catchUp = 200 * time.Millisecond
+	look    = 250 * time.Millisecond // how often the demo looks inside
+)
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// show looks inside and draws frames until stop closes, and a last one then.
 func (p *Player) show(ctx context.Context, t *tally, stop <-chan struct{}) error {
-	ticker := time.NewTicker(p.Every)
+	ticker := time.NewTicker(min(look, p.Every))
 	defer ticker.Stop()
+	shown := time.Now()
 	for last := false; !last; {
 		select {
 		case <-stop:
@@ -151,7 +178,12 @@ func (p *Player) show(ctx context.Context, t *tally, stop <-chan struct{}) error
 		if err != nil {
 			return fmt.Errorf("look inside: %w", err)
 		}
-		if err := p.Show(t.frame(state)); err != nil {
+		f := t.frame(state)
+		if !last && time.Since(shown) < p.Every {
+			continue
+		}
+		shown = time.Now()
+		if err := p.Show(f); err != nil {
 			return fmt.Errorf("show the demo: %w", err)
 		}
 	}
@@ -170,6 +202,7 @@ type reply struct {
 		Model    string          `json:"model"`
 		CostUSD  float64         `json:"cost_usd"`
 		SavedUSD float64         `json:"saved_usd"`
+		Took     time.Duration   `json:"took_ns"` // inside tandem
 	} `json:"tandem"`
 }
 

@@ -30,11 +30,10 @@ type Frame struct {
 	GateOpen bool
 	Gate     string // in words
 	Event    string // the last one, in words
-	Labels   int    // answers seen so far
 
 	Elapsed    time.Duration
-	LocalP50   time.Duration // of the HTTP answer
-	TeacherP50 time.Duration // of the HTTP answer, played
+	LocalP50   time.Duration // of an answer given here, inside tandem
+	TeacherP50 time.Duration // of one that the large model gave, as played
 	Recorded   time.Duration // median of the recorded large model
 }
 
@@ -56,7 +55,7 @@ func Screen(f Frame, width int, colour bool) []string {
 	lines = append(lines, "", field("answered here", p.bold(percent(f.Now)),
 		fmt.Sprintf("of the latest requests · %s of %s since the start", count(f.Local), count(f.Played))))
 	lines = append(lines, field("saved", p.bold(dollars(f.SavedUSD)),
-		fmt.Sprintf("of %s that the large model alone would have cost", dollars(f.SavedUSD+f.SpentUSD))))
+		fmt.Sprintf("of %s that the large model alone would have cost; checking answers is paid for", dollars(f.SavedUSD+f.SpentUSD))))
 	lines = append(lines, disagreement(f, p))
 	state := p.warn("closed")
 	if f.GateOpen {

@@ -30,9 +30,11 @@ type Result struct {
 	AlarmAfter        int     `json:"alarm_after"` // requests from the change until the alarm was seen; 0: none
 	Promotions        int     `json:"promotions"`
 	Relearned         bool    `json:"relearned"`
-	SavedUSD          float64 `json:"saved_usd"`
-	SpentUSD          float64 `json:"spent_usd"`
-	LocalP50          float64 `json:"local_p50_ms"`
+	SavedUSD          float64 `json:"saved_usd"` // audits taken off
+	SpentUSD          float64 `json:"spent_usd"` // audits included
+	AuditUSD          float64 `json:"audit_usd"`
+	LocalP50          float64 `json:"local_p50_ms"` // inside tandem
+	ClientP50         float64 `json:"local_client_p50_ms"`
 	TeacherP50        float64 `json:"teacher_p50_ms"` // as played
 	Speed             float64 `json:"speed"`          // the large model is played so many times faster
 	Seconds           float64 `json:"seconds"`
@@ -75,8 +77,10 @@ type tally struct {
 	seen         map[string]bool  // versions that have answered
 	state        State
 	alarmAfter   int
-	saved, spent float64
-	here, there  []time.Duration // the latest latencies
+	saved, spent float64         // as the answers say; audits are no part of them
+	base         float64         // cost from before the demo
+	here, there  []time.Duration // the latest times inside tandem
+	client       []time.Duration // the latest times of local answers as the client saw them
 }
 
 // the demo knows every recorded answer, so each answer is an audit.
@@ -102,13 +106,13 @@ func (t *tally) answered(i int, r reply, took time.Duration) {
 	t.saved += r.Tandem.SavedUSD
 	t.spent += r.Tandem.CostUSD
 	if !local {
-		t.there = keep(t.there, took)
+		t.there = keep(t.there, r.Tandem.Took)
 		return
 	}
 	if t.p.Local != nil {
 		t.p.Local(t.p.Messages[i])
 	}
-	t.here = keep(t.here, took)
+	t.here, t.client = keep(t.here, r.Tandem.Took), keep(t.client, took)
 	wrong := r.Choices[0].Message.Content != t.p.Messages[i].Answer
 	t.all.add(wrong)
 	if i < t.p.Change {
@@ -139,6 +143,16 @@ func keep(x []time.Duration, d time.Duration) []time.Duration {
 	return append(x, d)
 }
 
+// relearning reports whether an alarm was raised and nothing new serves yet.
+func (t *tally) relearning() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state.Alarms > 0 && !t.state.Relearned
+}
+
+// audits is what checking answers has cost so far; t.mu is held.
+func (t *tally) audits() float64 { return max(0, t.state.CostUSD-t.base-t.spent) }
+
 // notice takes in what goes on inside; t.mu is held.
 func (t *tally) notice(s State) {
 	if s.Alarms > t.state.Alarms {
@@ -159,9 +173,9 @@ func (t *tally) frame(s State) Frame {
 	t.notice(s)
 	f := Frame{
 		Requests: len(t.p.Messages), Played: t.played, Change: t.p.Change, Speed: t.p.Speed,
-		Local: t.all.answers, SavedUSD: t.saved, SpentUSD: t.spent,
+		Local: t.all.answers, SavedUSD: t.saved - t.audits(), SpentUSD: t.spent + t.audits(),
 		Wrong: t.now.wrong, Answers: t.now.answers, Alpha: t.p.Alpha,
-		GateOpen: s.Open, Gate: s.Gate, Event: s.Event, Labels: s.Labels,
+		GateOpen: s.Open, Gate: s.Gate, Event: s.Event,
 		Elapsed: time.Since(t.start), LocalP50: middle(t.here), TeacherP50: middle(t.there), Recorded: t.p.Recorded,
 	}
 	f.Low, f.High = t.monitor.Interval()
@@ -209,8 +223,8 @@ func (t *tally) result() Result {
 		Recording: true, Requests: t.played, Failed: t.bad, Change: t.p.Change,
 		ShareBest: best, ShareEnd: end, Disagreement: t.before.rate(), DisagreementAll: t.all.rate(),
 		Alpha: t.p.Alpha, Alarms: t.state.Alarms, AlarmAfter: t.alarmAfter, Promotions: t.state.Promotions, Relearned: t.state.Relearned,
-		SavedUSD: t.saved, SpentUSD: t.spent, Speed: t.p.Speed, Seconds: time.Since(t.start).Seconds(),
-		LocalP50: milliseconds(middle(t.here)), TeacherP50: milliseconds(middle(t.there)),
+		SavedUSD: t.saved - t.audits(), SpentUSD: t.spent + t.audits(), AuditUSD: t.audits(), Speed: t.p.Speed, Seconds: time.Since(t.start).Seconds(),
+		LocalP50: milliseconds(middle(t.here)), ClientP50: milliseconds(middle(t.client)), TeacherP50: milliseconds(middle(t.there)),
 	}
 	if t.played > 0 {
 		r.ShareAll = float64(t.all.answers) / float64(t.played)

@@ -32,8 +32,8 @@ type demoCmd struct {
 // Help implements kong.HelpProvider.
 func (demoCmd) Help() string {
 	return "Starts tandem on this machine, plays a support desk's traffic through its HTTP API and shows what it learns. After " +
-		"60 % of the requests the desk gets new intents and a renamed product. The large model is a recording; no key and no " +
-		"network is needed. With --data the folder can be served on: tandem serve --config DIR/tandem.yaml\n\n" +
+		"60 % of the requests the desk gets new intents and a renamed product; traffic is played slower while it learns anew. " +
+		"The large model is a recording; no key and no network is needed. With --data the folder can be served on: tandem serve --config DIR/tandem.yaml\n\n" +
 		"Examples:\n  tandem demo\n  tandem demo --once --json\n  tandem demo --data ./demo --listen 127.0.0.1:8080"
 }
 
@@ -43,6 +43,9 @@ const changeAt = 0.6
 // demoAudit is the share of served answers that is checked: more than a
 // task's default, because the demo compresses weeks into a minute.
 const demoAudit = 0.2
+
+// relearnSlow is how much slower traffic is played while the demo learns anew.
+const relearnSlow = 2
 
 // Run starts tandem and plays.
 func (c *demoCmd) Run(ctx context.Context, sys system) (err error) {
@@ -75,8 +78,8 @@ func (c *demoCmd) play(ctx context.Context, sys system, s *scene) error {
 	p := demo.Player{
 		URL: s.url(), Task: support.TaskName, Messages: c.messages(s.desk), Change: c.change(),
 		OnChange: func(context.Context) error { return s.change(sys) },
-		Rate:     c.Rate, Workers: c.Clients, Alpha: s.guarantee().Alpha, Speed: c.Speed, Recorded: recordedLatency,
-		State: demo.Inside{Client: client, URL: s.url(), Task: support.TaskName}.State,
+		Rate:     c.Rate, Slow: relearnSlow, Workers: c.Clients, Alpha: s.guarantee().Alpha, Speed: c.Speed, Recorded: recordedLatency,
+		State: demo.Inside{Client: client, URL: s.url(), Task: support.TaskName, Since: time.Now()}.State,
 		Show:  screen.show, Every: screen.every,
 	}
 	result, err := p.Run(ctx)
@@ -184,30 +187,48 @@ func (c *benchServeCmd) Run(ctx context.Context, sys system) error {
 	return err
 }
 
+// measure lets tandem learn, stops it, and measures a second one that takes up
+// where the first was and has no reason to train while it is measured.
 func (c *benchServeCmd) measure(ctx context.Context, sys system) (result bench.ServeResult, err error) {
-	s, err := openScene(ctx, sys, sceneOptions{listen: "127.0.0.1:0", audit: 0.05, latency: time.Millisecond})
+	dir, err := os.MkdirTemp("", "tandem-bench-")
+	if err != nil {
+		return result, fmt.Errorf("make a folder for the measurement: %w", err)
+	}
+	defer closing(func() error { return os.RemoveAll(dir) }, &err)
+	opt := sceneOptions{data: dir, listen: "127.0.0.1:0", audit: 0.05, latency: time.Millisecond}
+	var texts []string
+	err = c.with(ctx, sys, opt, func(ctx context.Context, s *scene) (err error) {
+		texts, err = c.servedTexts(ctx, s)
+		return err
+	})
 	if err != nil {
 		return result, err
+	}
+	opt.growth = 10
+	err = c.with(ctx, sys, opt, func(ctx context.Context, s *scene) (err error) {
+		result, err = benched(sys, "rounds", func(progress func(done, total int)) (bench.ServeResult, error) {
+			return bench.Serve{
+				Address: s.app.Addr(), Path: "/v1/tasks/" + support.TaskName + "/answer", Texts: texts,
+				Want: `"step":"student"`, Requests: c.Requests, Connections: c.Connections, Rounds: c.Rounds, Progress: progress,
+			}.Run(ctx)
+		})
+		return err
+	})
+	return result, err
+}
+
+// with runs do while a scene serves.
+func (c *benchServeCmd) with(ctx context.Context, sys system, opt sceneOptions, do func(context.Context, *scene) error) (err error) {
+	s, err := openScene(ctx, sys, opt)
+	if err != nil {
+		return err
 	}
 	defer closing(s.close, &err)
 	group := lifecycle.Group{Grace: s.config.Limits.Drain + stopping, Parts: []lifecycle.Part{
 		s.part(),
-		{Name: "measurement", Main: true, Run: func(ctx context.Context) error {
-			texts, err := c.servedTexts(ctx, s)
-			if err != nil {
-				return err
-			}
-			result, err = benched(sys, "rounds", func(progress func(done, total int)) (bench.ServeResult, error) {
-				return bench.Serve{
-					Address: s.app.Addr(), Path: "/v1/tasks/" + support.TaskName + "/answer", Texts: texts,
-					Want: `"step":"student"`, Requests: c.Requests, Connections: c.Connections, Rounds: c.Rounds, Progress: progress,
-				}.Run(ctx)
-			})
-			return err
-		}},
+		{Name: "measurement", Run: func(ctx context.Context) error { return do(ctx, s) }},
 	}}
-	err = untilSignal(ctx, sys, &group)
-	return result, err
+	return untilSignal(ctx, sys, &group)
 }
 
 // servedTexts plays traffic until a student serves and returns messages that

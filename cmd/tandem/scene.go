@@ -23,6 +23,7 @@ type sceneOptions struct {
 	listen  string        // address
 	latency time.Duration // of the recorded large model, as it is played
 	audit   float64       // share of served answers that is checked
+	growth  float64       // of the labelled requests before another training; 0: the default
 }
 
 // What the recorded large model is said to have cost and to have taken.
@@ -126,6 +127,11 @@ func (s *scene) yaml(phase support.Phase) []byte {
 	task := s.desk.Task()
 	fmt.Fprintf(&b, "# Written by tandem demo. The large model is %s.\n", support.Recording)
 	fmt.Fprintf(&b, "listen: %s\ndata: %s\n", quote(s.opt.listen), quote(filepath.Join(s.dir, "data")))
+	// The demo plays weeks in a minute, so training may take what it can get.
+	b.WriteString("learning:\n  threads: 100%\n")
+	if s.opt.growth > 0 {
+		fmt.Fprintf(&b, "  growth: %g\n", s.opt.growth)
+	}
 	fmt.Fprintf(&b, "providers:\n  recording:\n    replay:\n      file: %s\n      latency: %s\n", quote(filepath.Join(s.dir, "recording.jsonl")), s.opt.latency)
 	fmt.Fprintf(&b, "    models:\n      %s:\n        price: { input: %g, output: %g }\n", task.Teacher, inputPrice, outputPrice)
 	fmt.Fprintf(&b, "tasks:\n  %s:\n    description: %s\n    instructions: %s\n", task.Name, quote(task.Description), quote(task.Instructions))
