@@ -126,7 +126,7 @@ func planFolds(data Dataset, seed uint64) []int {
 
 func foldsFor(rows int) int {
 	switch {
-	case rows < 3000:
+	case rows < 1000:
 		return 10
 	default:
 		return 5

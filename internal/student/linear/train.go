@@ -54,7 +54,7 @@ func settingsFor(rows int, opt student.Options) settings {
 	}
 	s.epochs = min(s.epochs, max(maxSteps/rows, minEpochs))
 	if opt.Quick {
-		s.models = 1
+		s.models, s.epochs = 1, min(s.epochs, 15)
 	}
 	return s
 }
