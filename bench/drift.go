@@ -103,7 +103,7 @@ type stream struct {
 type detector func(wrong bool) (signal bool)
 
 // detectors makes the monitor as deployed and the textbook tests, all fresh.
-func (d Drift) detectors() (names []string, make func() []detector) {
+func (d Drift) detectors() (names []string, fresh func() []detector) {
 	names = []string{"tandem alarm", "tandem alarm or drift", "z test", "Clopper-Pearson"}
 	return names, func() []detector {
 		alarm, both := certify.NewMonitor(d.Alpha, d.Delta, d.Drift), certify.NewMonitor(d.Alpha, d.Delta, d.Drift)
@@ -267,7 +267,7 @@ func (d Drift) play(ctx context.Context, s stream, progress func(done int)) ([]D
 				if i >= d.Replays {
 					return
 				}
-				rng := rand.New(rand.NewPCG(d.Seed, uint64(i)+1)) //nolint:gosec // a replay to be repeated, not a secret
+				rng := rand.New(rand.NewPCG(d.Seed, uint64(i)+1))
 				outcomes[i] = d.replay(s, fresh(), rng)
 				mu.Lock()
 				done++

@@ -26,7 +26,7 @@ type Split struct {
 // fit and 25 % to certify.
 func divide(rows, test []Row, seed uint64) (fit, cert, tst []Row) {
 	rows = slices.Clone(rows)
-	rng := rand.New(rand.NewPCG(seed, 0x5eed)) //nolint:gosec // a split to be repeated, not a secret
+	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	n := len(rows)
 	if test != nil {

@@ -187,8 +187,11 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 		flag, text string
 		into       *float64
 	}{
-		{"--alpha", c.Alpha, &d.Alpha}, {"--delta", c.Delta, &d.Delta}, {"--drift", c.Drift, &d.Drift},
-		{"--audit", c.Audit, &d.Rate}, {"--jump", c.Jump, &d.Jump},
+		{"--alpha", c.Alpha, &d.Alpha},
+		{"--delta", c.Delta, &d.Delta},
+		{"--drift", c.Drift, &d.Drift},
+		{"--audit", c.Audit, &d.Rate},
+		{"--jump", c.Jump, &d.Jump},
 	} {
 		if *n.into, err = number(n.flag, n.text); err != nil {
 			return nil, err

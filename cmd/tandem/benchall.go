@@ -81,7 +81,7 @@ func (c *benchAllCmd) write(s section, table string) error {
 	if document, err = bench.Put(document, s.name, content); err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.Docs, document, 0o644); err != nil { //nolint:gosec // a document for everybody
+	if err := os.WriteFile(c.Docs, document, 0o644); err != nil {
 		return fmt.Errorf("write the document: %w", err)
 	}
 	return nil

@@ -77,7 +77,7 @@ func (c *demoCmd) play(ctx context.Context, sys system, s *scene) error {
 	defer client.CloseIdleConnections()
 	p := demo.Player{
 		URL: s.url(), Task: support.TaskName, Messages: c.messages(s.desk), Change: c.change(),
-		OnChange: func(context.Context) error { return s.change(sys) },
+		OnChange: func(ctx context.Context) error { return s.change(ctx, sys) },
 		Rate:     c.Rate, Slow: relearnSlow, Workers: c.Clients, Alpha: s.guarantee().Alpha, Speed: c.Speed, Recorded: recordedLatency,
 		State: demo.Inside{Client: client, URL: s.url(), Task: support.TaskName, Since: time.Now()}.State,
 		Show:  screen.show, Every: screen.every,

@@ -47,7 +47,7 @@ func (v *victim) kill() {
 	if err := v.cmd.Process.Kill(); err != nil {
 		v.t.Error(err)
 	}
-	_ = v.cmd.Wait() //nolint:errcheck // it was killed, of course it failed
+	_ = v.cmd.Wait() // it was killed, of course it failed
 }
 
 func (v *victim) wait(what string, done func() bool) {

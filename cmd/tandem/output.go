@@ -33,7 +33,6 @@ func (p painter) good(s string) string  { return p.code("32", s) }
 func (p painter) warn(s string) string  { return p.code("33", s) }
 func (p painter) bad(s string) string   { return p.code("31", s) }
 func (p painter) title(s string) string { return p.code("1", s) }
-func (p painter) faint(s string) string { return p.code("2", s) }
 
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)

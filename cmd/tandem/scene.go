@@ -65,7 +65,7 @@ func openScene(ctx context.Context, sys system, opt sceneOptions) (s *scene, err
 	if s.dir, err = filepath.Abs(s.dir); err != nil {
 		return nil, fmt.Errorf("find the folder of the demo: %w", err)
 	}
-	if err = s.writeRecording(); err != nil {
+	if err := s.writeRecording(); err != nil {
 		return nil, err
 	}
 	if s.config, err = s.configure(sys, support.Before); err != nil {
@@ -161,15 +161,15 @@ func quote(s string) string {
 }
 
 // change puts the desk's new intents in force while requests are answered.
-func (s *scene) change(sys system) error {
+func (s *scene) change(ctx context.Context, sys system) error {
 	next, err := s.configure(sys, support.After)
 	if err != nil {
 		return err
 	}
-	if err := s.app.Reload(next); err != nil {
+	if err := s.app.Reload(ctx, next); err != nil {
 		return fmt.Errorf("reload the configuration: %w", err)
 	}
-	s.app.Reloaded(config.Reload{})
+	s.app.Reloaded(ctx, config.Reload{})
 	return nil
 }
 

@@ -43,10 +43,11 @@ func (c *serveCmd) Run(ctx context.Context, sys system) error {
 	hangups, ignoreHangups := sys.notify(syscall.SIGHUP)
 	defer ignoreHangups()
 	watch := config.Watcher{
-		Path: c.Config, Getenv: sys.getenv, Current: cfg, Hangups: hangups, Apply: a.Reload,
+		Path: c.Config, Getenv: sys.getenv, Current: cfg, Hangups: hangups,
+		Apply: func(next *config.Config) error { return a.Reload(ctx, next) },
 		Report: func(r config.Reload) {
 			logReload(log, c.Config, r)
-			a.Reloaded(r)
+			a.Reloaded(ctx, r)
 		},
 	}
 	group := lifecycle.Group{Grace: cfg.Limits.Drain + stopping, Parts: []lifecycle.Part{

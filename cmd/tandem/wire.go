@@ -223,14 +223,14 @@ func (a *app) configure(cfg *config.Config) error {
 }
 
 // Reload puts another configuration in force, wholly or not at all.
-func (a *app) Reload(cfg *config.Config) error {
+func (a *app) Reload(ctx context.Context, cfg *config.Config) error {
 	a.reload <- struct{}{}
 	defer func() { <-a.reload }()
 	had := a.cascade.Tasks()
 	if err := a.configure(cfg); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), restoring)
+	ctx, cancel := context.WithTimeout(ctx, restoring)
 	defer cancel()
 	for _, name := range a.cascade.Tasks() {
 		if slices.Contains(had, name) {
@@ -247,12 +247,12 @@ func (a *app) Reload(cfg *config.Config) error {
 const restoring = 30 * time.Second
 
 // Reloaded records the outcome of a reload as an event.
-func (a *app) Reloaded(r config.Reload) {
+func (a *app) Reloaded(ctx context.Context, r config.Reload) {
 	e := tandem.Event{Kind: tandem.EventReloaded, Why: "the configuration was reloaded"}
 	if r.Err != nil {
 		e.Kind, e.Why = tandem.EventBadReload, "the new configuration was refused and the old one stays: "+r.Err.Error()
 	}
-	a.note(context.Background(), e)
+	a.note(ctx, e)
 }
 
 // note keeps an event that is no change of a student's stage.

@@ -111,10 +111,10 @@ func (c *Cascade) ask(ctx context.Context, j job) {
 	}
 	if j.kind == repeatJob {
 		again := out.Label
-		_ = c.opt.Recorder.Label(ctx, store.Label{TraceID: j.id, TeacherAgain: again, CostUSD: cost}) //nolint:errcheck // counted by the log
+		_ = c.opt.Recorder.Label(ctx, store.Label{TraceID: j.id, TeacherAgain: again, CostUSD: cost}) // counted by the log
 		return
 	}
-	_ = c.opt.Recorder.Label(ctx, store.Label{ //nolint:errcheck // counted by the log
+	_ = c.opt.Recorder.Label(ctx, store.Label{ // counted by the log
 		TraceID: j.id, Teacher: out.Label, TeacherModel: out.Model, OutsideSpace: out.OutsideSpace, CostUSD: cost,
 	})
 	wrong := out.OutsideSpace || out.Label != j.label

@@ -386,12 +386,10 @@ func TestAWarningRaisesTheAuditRateForAWhile(t *testing.T) {
 	}
 	wrong := saying("no")
 	rate := func() float64 { v, _ := c.View("consent"); return v.AuditRate }
-	say := truth
 	for i := 0; rate() == 0.2 && len(n.alarms) == 0; i++ {
-		if say = truth; i%4 == 0 {
-			say = wrong
+		if s.Teacher.Model = truth; i%4 == 0 {
+			s.Teacher.Model = wrong
 		}
-		s.Teacher.Model = say
 		c.Configure([]cascade.Spec{s})
 		ask(t, c, long)
 		for c.AuditOne(t.Context()) {

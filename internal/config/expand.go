@@ -33,11 +33,12 @@ func expand(s string, getenv func(string) string) (out string, problems []string
 		}
 		s = rest
 		name, fallback, hasDefault := strings.Cut(inner, ":-")
-		switch value := ""; {
+		switch {
 		case !isVariable(name):
 			problems = append(problems, fmt.Sprintf(`%q is not the name of an environment variable; write "$${" for a literal "${"`, name))
 		default:
-			if value = getenv(name); value == "" {
+			value := getenv(name)
+			if value == "" {
 				if !hasDefault {
 					problems = append(problems, fmt.Sprintf("the environment variable %s is not set; set it, or give a default: ${%s:-…}", name, name))
 				}

@@ -133,7 +133,7 @@ func (p *Provider) validate(f *faults, at path) {
 // checked reports the faults that a part found in its own configuration, each
 // at the key with which it begins.
 func checked(f *faults, at path, err error) {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the list itself, not what it may wrap
+	joined, ok := err.(interface{ Unwrap() []error }) // the list itself, not what it may wrap
 	switch {
 	case err == nil:
 	case ok:
@@ -217,8 +217,10 @@ func reachable(listen string) (public bool, err error) {
 	if host == "localhost" {
 		return false, nil
 	}
-	ip, err := netip.ParseAddr(host)
-	return err != nil || !ip.IsLoopback(), nil
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsLoopback(), nil
+	}
+	return true, nil // a name may mean any address
 }
 
 func isName(s string) bool {

@@ -67,8 +67,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 // the file meant.
 func (w *Watcher) follow(notify *fsnotify.Watcher) {
 	dirs := []string{filepath.Dir(w.Path)}
-	if real, err := filepath.EvalSymlinks(w.Path); err == nil {
-		dirs = append(dirs, filepath.Dir(real))
+	if target, err := filepath.EvalSymlinks(w.Path); err == nil {
+		dirs = append(dirs, filepath.Dir(target))
 	}
 	for _, dir := range dirs {
 		if w.dirs[dir] {

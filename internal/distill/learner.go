@@ -291,9 +291,7 @@ func (l *Learner) families(task *tandem.Task) (use []student.Family, absent map[
 	absent = map[string]string{}
 	names := task.Families
 	if len(names) == 0 {
-		for _, n := range sortedKeys(l.opt.Families) {
-			names = append(names, n)
-		}
+		names = sortedKeys(l.opt.Families)
 	}
 	for _, n := range names {
 		f, ok := l.opt.Families[n]

@@ -24,9 +24,17 @@ func TestTokens(t *testing.T) {
 		path, token string
 		status      int
 	}{
-		{"/v1/models", "", 401}, {"/v1/models", "Bearer wrong", 401}, {"/v1/models", "first-token", 401}, {"/v1/models", "Basic first-token", 401},
-		{"/v1/models", "Bearer first-token", 200}, {"/v1/models", "bearer second-token", 200}, {"/metrics", "", 401},
-		{"/metrics", "Bearer first-token", 200}, {"/healthz", "", 200}, {"/readyz", "", 200}, {"/nothing", "", 401},
+		{"/v1/models", "", 401},
+		{"/v1/models", "Bearer wrong", 401},
+		{"/v1/models", "first-token", 401},
+		{"/v1/models", "Basic first-token", 401},
+		{"/v1/models", "Bearer first-token", 200},
+		{"/v1/models", "bearer second-token", 200},
+		{"/metrics", "", 401},
+		{"/metrics", "Bearer first-token", 200},
+		{"/healthz", "", 200},
+		{"/readyz", "", 200},
+		{"/nothing", "", 401},
 	} {
 		res, body := call(t, "GET", g.url+tc.path, "", "Authorization", tc.token)
 		if res.StatusCode != tc.status {

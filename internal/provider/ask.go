@@ -62,11 +62,9 @@ func Ask(ctx context.Context, m Model, task *tandem.Task, in tandem.Input, p Pol
 		return a.outcome, nil
 	}
 	q.Rejected = reply.Text
-	again, err := a.ask(ctx, q)
-	if err != nil {
-		return a.outcome, nil // the first answer stands, marked as outside the space
-	}
-	a.settle(task, again)
+	if again, err := a.ask(ctx, q); err == nil {
+		a.settle(task, again)
+	} // otherwise the first answer stands, marked as outside the space
 	return a.outcome, nil
 }
 

@@ -74,15 +74,15 @@ func item(i int) tandem.Trace {
 
 // start runs a log inside a synctest bubble; stop ends it and returns what
 // Run said.
-func start(t *testing.T, w Writer, opt Options) (l *Log, stop func() error) {
+func start(t *testing.T, w Writer, opt Options) (*Log, func() error) {
 	t.Helper()
-	l = New(w, opt)
+	l := New(w, opt)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	var once sync.Once
 	var err error
-	stop = func() error {
+	stop := func() error {
 		once.Do(func() { cancel(); err = <-done })
 		return err
 	}

@@ -51,7 +51,7 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 	res, err := m.post(ctx, c.Path, body, forwardHeader(c.Header))
 	if err != nil {
 		silence.Stop()
-		if context.Cause(ctx) == context.DeadlineExceeded {
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 			err = context.DeadlineExceeded
 		}
 		failed := provider.Failed(ctx, err)

@@ -142,8 +142,10 @@ func TestQuestion(t *testing.T) {
 		reply(w, 200, completion(`"{\"answer\":\"refund\"}"`, ""))
 	})
 	in := tandem.Input{Parts: []tandem.Part{
-		{Kind: tandem.Text, Text: "what is this?"}, {Kind: tandem.Image, MIME: "image/png", Data: []byte("hi")},
-		{Kind: tandem.Image, URL: "https://example.org/a.png"}, {Kind: tandem.Audio, MIME: "audio/wav", Data: []byte("hi")},
+		{Kind: tandem.Text, Text: "what is this?"},
+		{Kind: tandem.Image, MIME: "image/png", Data: []byte("hi")},
+		{Kind: tandem.Image, URL: "https://example.org/a.png"},
+		{Kind: tandem.Audio, MIME: "audio/wav", Data: []byte("hi")},
 	}}
 	if _, err := m.Ask(t.Context(), provider.Question{Task: providertest.Task(), Input: in, Rejected: "money"}); err != nil {
 		t.Fatal(err)

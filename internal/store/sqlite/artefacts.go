@@ -30,7 +30,7 @@ func (s *Store) stage(ctx context.Context, artefact []byte) (string, error) {
 	if !errors.Is(err, sql.ErrNoRows) {
 		return "", err
 	}
-	for n := int64(0); n < chunksOf(len(artefact)); n++ {
+	for n := range chunksOf(len(artefact)) {
 		body := artefact[n*chunkBytes : min(int64(len(artefact)), (n+1)*chunkBytes)]
 		err := s.write(ctx, func(ctx context.Context, q *db.Queries) error {
 			return q.PutChunk(ctx, db.PutChunkParams{Sha256: sum, N: n, Body: body})

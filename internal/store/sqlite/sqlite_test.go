@@ -133,7 +133,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 			}
 			plan = append(plan, step)
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil { //nolint:sqlclosecheck // in a loop
 			t.Fatal(err)
 		}
 		if p := strings.Join(plan, "; "); !strings.Contains(p, index) || strings.Contains(p, "TEMP B-TREE") {

@@ -83,7 +83,8 @@ func testUnstorableNumbers(t *testing.T, s store.Store) {
 func testMicroseconds(t *testing.T, s store.Store) {
 	for i, at := range []time.Time{
 		epoch().Add(time.Microsecond), epoch().Add(999999 * time.Microsecond), time.Unix(0, 0).UTC(),
-		time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC), time.Date(2200, 1, 1, 0, 0, 0, 1000, time.UTC), {},
+		time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC), time.Date(2200, 1, 1, 0, 0, 0, 1000, time.UTC),
+		{},
 	} {
 		tr := plain("a", i)
 		tr.Time = at
@@ -225,7 +226,7 @@ func testPaging(t *testing.T, s store.Store) {
 	}
 	write(t, s, store.Batch{Traces: all})
 	slices.SortFunc(all, func(x, y tandem.Trace) int {
-		return int(2*x.Time.Compare(y.Time)) + strings.Compare(x.ID, y.ID)
+		return 2*x.Time.Compare(y.Time) + strings.Compare(x.ID, y.ID)
 	})
 	for _, newest := range []bool{false, true} {
 		for _, base := range []store.Query{{}, {Task: "b"}, {Labelled: true}, {Task: "c", Labelled: true}} {

@@ -180,7 +180,7 @@ func (d *descent) step(i int, rate float32) {
 			x ^= x << 13
 			x ^= x >> 7
 			x ^= x << 17
-			if uint32(x>>32) >= d.cut {
+			if x>>32 >= uint64(d.cut) {
 				d.index, d.value = append(d.index, f), append(d.value, value[k]*d.scale)
 			}
 		}

@@ -72,7 +72,10 @@ func readMaterial(dir fs.FS) (*material, error) {
 		}
 		m.ambiguous = append(m.ambiguous, ambiguity{strings.Split(labels, "|"), pattern})
 	}
-	return m, m.check(dir)
+	if err := m.check(dir); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func readIntent(dir fs.FS, name string) (intent, error) {
