@@ -3,6 +3,7 @@ package student
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"tandem"
 )
@@ -82,15 +83,22 @@ func (e *evidence) gather() {
 // scores judges every fold by a score fitted on the others.
 func (e *evidence) scores() []float64 {
 	scores := make([]float64, len(e.facts))
+	gate := make(chan struct{}, e.opt.Threads)
+	var wg sync.WaitGroup
 	for fold := range e.count {
-		s := scorer{reliable: make([]float64, len(e.data.Labels))}
-		e.fit(&s, fold)
-		for i := range scores {
-			if e.folds[i] == fold {
-				scores[i] = s.score(&facts{v: e.facts[i]})
+		wg.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			s := scorer{reliable: make([]float64, len(e.data.Labels))}
+			e.fit(&s, fold)
+			for i := range scores {
+				if e.folds[i] == fold {
+					scores[i] = s.score(&facts{v: e.facts[i]})
+				}
 			}
-		}
+		})
 	}
+	wg.Wait()
 	return scores
 }
 
