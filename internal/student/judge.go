@@ -152,6 +152,10 @@ func (s *scorer) base(data Dataset, guess []int, right []bool, use func(i int) b
 	}
 }
 
+// maxWeight bounds a weight of the pool: on data without errors the
+// likelihood grows with it for ever.
+const maxWeight = 20
+
 // trust weighs all members alike, and takes back what they said.
 func (q *pool) trust(c *crossFit) {
 	q.weights = make([]float64, len(c.families))
@@ -186,7 +190,7 @@ func (q *pool) fit(c *crossFit) {
 			for m := range q.weights {
 				for _, d := range []float64{size, -size} {
 					old := q.weights[m]
-					q.weights[m] = max(old+d, 0)
+					q.weights[m] = min(max(old+d, 0), maxWeight)
 					if l := loss(); l < best-1e-9 {
 						best, again = l, true
 					} else {
