@@ -92,3 +92,9 @@ func expGo(x []float32, top float32) (sum float32) {
 	}
 	return sum
 }
+
+func logGo(z, p []float32, w, slope, offset float32) {
+	for i, v := range p {
+		z[i] += w * Log(slope*v+offset)
+	}
+}

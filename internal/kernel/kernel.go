@@ -90,6 +90,18 @@ func Softmax(x []float32) float32 {
 	return top
 }
 
+// AddLog adds scaled logarithms: z += w·ln(slope·p + offset); z must be at
+// least as long as p. See Log for what counts as positive.
+func AddLog(z, p []float32, w, slope, offset float32) {
+	z = z[:len(p)]
+	n := 0
+	if useAVX2 && len(p) >= Lanes {
+		n = len(p) &^ (Lanes - 1)
+		logAVX2(&z[0], &p[0], n, w, slope, offset)
+	}
+	logGo(z[n:], p[n:], w, slope, offset)
+}
+
 // checkSparse panics, as a slice access would, before the assembly could
 // touch memory that does not belong to the table.
 func checkSparse(width, table int, idx []uint32, val []float32) {

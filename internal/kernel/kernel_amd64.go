@@ -19,3 +19,6 @@ func scatterAVX2(w, x *float32, idx *uint32, val *float32, n, width int)
 
 //go:noescape
 func expAVX2(x *float32, n int, top float32) float32
+
+//go:noescape
+func logAVX2(z, p *float32, n int, w, slope, offset float32)

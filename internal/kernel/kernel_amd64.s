@@ -443,3 +443,83 @@ exp8:
 	VMOVSS X0, ret+24(FP)
 	VZEROUPPER
 	RET
+
+// Constants of the logarithm; see Log.
+DATA loga<>+0(SB)/4, $0x00800000 // least normal
+DATA loga<>+4(SB)/4, $0x3f3504f3 // sqrt half
+DATA loga<>+8(SB)/4, $0x007fffff // mantissa
+DATA loga<>+12(SB)/4, $0x3f800000 // one
+DATA loga<>+16(SB)/4, $0x3d9021bb // c0
+DATA loga<>+20(SB)/4, $0xbdebd1b8 // c1
+DATA loga<>+24(SB)/4, $0x3def251a // c2
+DATA loga<>+28(SB)/4, $0xbdfe5d4f // c3
+DATA loga<>+32(SB)/4, $0x3e11e9bf // c4
+DATA loga<>+36(SB)/4, $0xbe2aae50 // c5
+DATA loga<>+40(SB)/4, $0x3e4cceac // c6
+DATA loga<>+44(SB)/4, $0xbe7ffffc // c7
+DATA loga<>+48(SB)/4, $0x3eaaaaaa // c8
+DATA loga<>+52(SB)/4, $0xb95e8083 // ln2 low
+DATA loga<>+56(SB)/4, $0xbf000000 // minus half
+DATA loga<>+60(SB)/4, $0x3f318000 // ln2 high
+GLOBL loga<>(SB), RODATA|NOPTR, $64
+
+// func logAVX2(z, p *float32, n int, w, slope, offset float32)
+// z += w·ln(slope·p + offset). n is a positive multiple of 8.
+TEXT ·logAVX2(SB), NOSPLIT, $0-36
+	MOVQ z+0(FP), DI
+	MOVQ p+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS w+24(FP), Y15
+	VBROADCASTSS slope+28(FP), Y14
+	VBROADCASTSS offset+32(FP), Y13
+	VBROADCASTSS loga<>+0(SB), Y12
+	VBROADCASTSS loga<>+4(SB), Y11
+	VBROADCASTSS loga<>+8(SB), Y10
+	VBROADCASTSS loga<>+12(SB), Y9
+
+log8:
+	VMOVUPS (SI), Y0
+	VFMADD213PS Y13, Y14, Y0
+	VMAXPS Y12, Y0, Y0
+	VPSUBD Y11, Y0, Y0
+	VPSRAD $23, Y0, Y1
+	VCVTDQ2PS Y1, Y1 // exponent
+	VPAND Y10, Y0, Y0
+	VPADDD Y11, Y0, Y0
+	VSUBPS Y9, Y0, Y0      // m
+	VMULPS Y0, Y0, Y2      // m²
+	VBROADCASTSS loga<>+16(SB), Y3
+	VBROADCASTSS loga<>+20(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+24(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+28(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+32(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+36(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+40(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+44(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VBROADCASTSS loga<>+48(SB), Y4
+	VFMADD213PS Y4, Y0, Y3
+	VMULPS Y2, Y0, Y4
+	VMULPS Y4, Y3, Y3
+	VBROADCASTSS loga<>+52(SB), Y4
+	VFMADD231PS Y4, Y1, Y3
+	VBROADCASTSS loga<>+56(SB), Y4
+	VFMADD231PS Y4, Y2, Y3
+	VADDPS Y0, Y3, Y3
+	VBROADCASTSS loga<>+60(SB), Y4
+	VFMADD231PS Y4, Y1, Y3
+	VMOVUPS (DI), Y0
+	VFMADD231PS Y15, Y3, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ  log8
+	VZEROUPPER
+	RET

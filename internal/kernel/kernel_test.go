@@ -177,6 +177,29 @@ func TestExpAndSoftmax(t *testing.T) {
 	}
 }
 
+func TestAddLogEqualsItsTwin(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for n := range 100 {
+		p, z := make([]float32, n), values(r, n, 1)
+		for i := range p {
+			p[i] = float32(math.Exp(-30 * r.Float64()))
+			if r.IntN(5) == 0 {
+				p[i] = 0
+			}
+		}
+		for _, offset := range []float32{0, 1e-5} {
+			want := slices.Clone(z)
+			logGo(want, p, 0.7, 0.999, offset)
+			AddLog(z, p, 0.7, 0.999, offset)
+			for i := range z {
+				if !near(z[i], want[i], 100+float32(math.Abs(float64(want[i])))) {
+					t.Fatalf("n %d: [%d] %v, want %v", n, i, z[i], want[i])
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkGather(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
 	w := make([]float32, 30000*80)

@@ -3,6 +3,7 @@ package student
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"tandem"
 )
@@ -82,15 +83,22 @@ func (e *evidence) gather() {
 // scores judges every fold by a score fitted on the others.
 func (e *evidence) scores() []float64 {
 	scores := make([]float64, len(e.facts))
+	gate := make(chan struct{}, e.opt.Threads)
+	var wg sync.WaitGroup
 	for fold := range e.count {
-		s := scorer{reliable: make([]float64, len(e.data.Labels))}
-		e.fit(&s, fold)
-		for i := range scores {
-			if e.folds[i] == fold {
-				scores[i] = s.score(&facts{v: e.facts[i]})
+		wg.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			s := scorer{reliable: make([]float64, len(e.data.Labels))}
+			e.fit(&s, fold)
+			for i := range scores {
+				if e.folds[i] == fold {
+					scores[i] = s.score(&facts{v: e.facts[i]})
+				}
 			}
-		}
+		})
 	}
+	wg.Wait()
 	return scores
 }
 
@@ -144,6 +152,10 @@ func (s *scorer) base(data Dataset, guess []int, right []bool, use func(i int) b
 	}
 }
 
+// maxWeight bounds a weight of the pool: on data without errors the
+// likelihood grows with it for ever.
+const maxWeight = 20
+
 // trust weighs all members alike, and takes back what they said.
 func (q *pool) trust(c *crossFit) {
 	q.weights = make([]float64, len(c.families))
@@ -178,7 +190,7 @@ func (q *pool) fit(c *crossFit) {
 			for m := range q.weights {
 				for _, d := range []float64{size, -size} {
 					old := q.weights[m]
-					q.weights[m] = max(old+d, 0)
+					q.weights[m] = min(max(old+d, 0), maxWeight)
 					if l := loss(); l < best-1e-9 {
 						best, again = l, true
 					} else {

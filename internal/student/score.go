@@ -22,18 +22,9 @@ const floor = 1e-3
 func (q *pool) mix(outs []Output, p, z []float32) (entropy float64) {
 	clear(z)
 	small := float32(floor / float64(len(p)))
-	smallest := kernel.Log(small)
 	for m := range outs {
-		w := float32(q.weights[m])
-		if w == 0 || silent(outs[m].Probs) {
-			continue
-		}
-		for k, v := range outs[m].Probs {
-			if v == 0 {
-				z[k] += w * smallest
-			} else {
-				z[k] += w * kernel.Log(v*(1-floor)+small)
-			}
+		if q.weights[m] != 0 && !silent(outs[m].Probs) {
+			kernel.AddLog(z, outs[m].Probs, float32(q.weights[m]), 1-floor, small)
 		}
 	}
 	copy(p, z)

@@ -341,3 +341,19 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkPredict(b *testing.B) {
+	s, _ := fit(b, studenttest.Desk(400), 1)
+	in := tandem.TextInput("where is my parcel, i ordered it two weeks ago")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Predict(&in)
+	}
+}
+
+func BenchmarkFit(b *testing.B) {
+	d := studenttest.Desk(400)
+	for b.Loop() {
+		fit(b, d, 2)
+	}
+}

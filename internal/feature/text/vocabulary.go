@@ -28,7 +28,8 @@ type Vocabulary struct {
 
 type slot struct {
 	key uint32
-	row uint32 // plus one; 0 is empty
+	row uint32  // plus one; 0 is empty
+	idf float32 // repeated here to save a cache miss
 }
 
 // Corpus counts keys over many texts, to choose a vocabulary from.
@@ -85,7 +86,7 @@ func index(keys []uint32, idf []float32) *Vocabulary {
 		for v.slots[s].row != 0 {
 			s = (s + 1) & v.mask
 		}
-		v.slots[s] = slot{k, uint32(row) + 1}
+		v.slots[s] = slot{k, uint32(row) + 1, idf[row]}
 	}
 	return v
 }
@@ -95,15 +96,11 @@ func spread(k uint32) uint32 { k *= 0x9e3779b1; return k ^ k>>15 }
 // Len is the number of rows.
 func (v *Vocabulary) Len() int { return len(v.keys) }
 
-// row finds a key.
-func (v *Vocabulary) row(k uint32) (uint32, bool) {
+// find returns the slot of a key, an empty one when it is unknown.
+func (v *Vocabulary) find(k uint32) *slot {
 	for s := spread(k) & v.mask; ; s = (s + 1) & v.mask {
-		e := v.slots[s]
-		if e.row == 0 {
-			return 0, false
-		}
-		if e.key == k {
-			return e.row - 1, true
+		if e := &v.slots[s]; e.key == k || e.row == 0 {
+			return e
 		}
 	}
 }
@@ -125,17 +122,17 @@ func (v *Vocabulary) Weigh(x *Vector, w Weights, s *Sparse) {
 		start := len(s.Index)
 		var sum float32
 		for i := from; i < to; i++ {
-			row, ok := v.row(x.Keys[i])
-			if !ok {
+			e := v.find(x.Keys[i])
+			if e.row == 0 {
 				missing++
 				continue
 			}
-			t := v.idf[row]
+			t := e.idf
 			if c := x.Counts[i]; c > 1 {
 				t *= 1 + logCount(c)
 			}
 			sum += t * t
-			s.Index = append(s.Index, row)
+			s.Index = append(s.Index, e.row-1)
 			s.Value = append(s.Value, t)
 		}
 		total += to - from
@@ -206,7 +203,7 @@ func ReadVocabulary(b []byte) (*Vocabulary, []byte, error) {
 	}
 	v := index(keys, idf)
 	for i, k := range keys {
-		if row, _ := v.row(k); int(row) != i {
+		if int(v.find(k).row) != i+1 {
 			return nil, nil, fmt.Errorf("read vocabulary: key of row %d repeats", i)
 		}
 	}
@@ -221,7 +218,7 @@ func (v *Vocabulary) Extend(texts iter.Seq[*Vector], maxKeys int) *Vocabulary {
 	var added []uint32
 	for x := range texts {
 		for _, k := range x.Keys {
-			if _, known := v.row(k); known || fresh[k] || len(v.keys)+len(added) >= maxKeys {
+			if v.find(k).row != 0 || fresh[k] || len(v.keys)+len(added) >= maxKeys {
 				continue
 			}
 			fresh[k] = true

@@ -39,7 +39,7 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
 	}
-	if json.Unmarshal(c.Body, &req) != nil {
+	if err := json.Unmarshal(c.Body, &req); err != nil { //nolint:nilerr // the client is told in an HTTP answer
 		return response(http.StatusBadRequest, "application/json", errorBody("the request is not a chat completion", "invalid_request")), nil
 	}
 	text := ""

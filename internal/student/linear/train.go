@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"tandem/internal/feature/text"
@@ -175,6 +176,7 @@ func (d *descent) step(i int, rate float32) {
 	if d.scale == 0 {
 		d.index, d.value = append(d.index, index...), append(d.value, value...)
 	} else {
+<<<<<<< HEAD
 		x := d.state
 		for k, f := range index {
 			x ^= x << 13
@@ -185,6 +187,9 @@ func (d *descent) step(i int, rate float32) {
 			}
 		}
 		d.state = x
+=======
+		d.drop(index, value)
+>>>>>>> students
 	}
 	p := d.grad
 	clear(p)
@@ -197,6 +202,23 @@ func (d *descent) step(i int, rate float32) {
 	}
 	p[d.rows[i].Label] += rate
 	kernel.Scatter(d.table, p, d.index, d.value)
+}
+
+// drop appends the features that stay in this step. Which ones do is random,
+// so each is written and the end moves on without a branch to mispredict.
+func (d *descent) drop(index []uint32, value []float32) {
+	n, x, cut := 1, d.state, uint64(d.cut)
+	to := slices.Grow(d.index, len(index))[:1+len(index)]
+	val := slices.Grow(d.value, len(index))[:1+len(index)]
+	for k, f := range index {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		to[n], val[n] = f, value[k]*d.scale
+		n += int(1 - (x>>32-cut)>>63) // 1 when the random word is not below cut
+	}
+	d.state = x
+	d.index, d.value = to[:n], val[:n]
 }
 
 // maxWeight keeps one heavy row from throwing the descent off.
@@ -214,7 +236,7 @@ func train(ctx context.Context, m *matrix, rows []student.Example, classes, feat
 	sum := make([]float32, len(d.table))
 	order := r.Perm(len(rows))
 	total := len(rows) * set.epochs
-	every := max(len(rows)/2, 1)
+	every := len(rows)
 	done, snapshots := 0, 0
 	for range set.epochs {
 		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
