@@ -176,20 +176,7 @@ func (d *descent) step(i int, rate float32) {
 	if d.scale == 0 {
 		d.index, d.value = append(d.index, index...), append(d.value, value...)
 	} else {
-<<<<<<< HEAD
-		x := d.state
-		for k, f := range index {
-			x ^= x << 13
-			x ^= x >> 7
-			x ^= x << 17
-			if x>>32 >= uint64(d.cut) {
-				d.index, d.value = append(d.index, f), append(d.value, value[k]*d.scale)
-			}
-		}
-		d.state = x
-=======
 		d.drop(index, value)
->>>>>>> students
 	}
 	p := d.grad
 	clear(p)
