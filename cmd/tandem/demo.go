@@ -204,6 +204,9 @@ func (c *benchServeCmd) measure(ctx context.Context, sys system) (result bench.S
 	if err != nil {
 		return result, err
 	}
+	if len(texts) == 0 {
+		return result, errInterrupted
+	}
 	opt.growth = 10
 	err = c.with(ctx, sys, opt, func(ctx context.Context, s *scene) (err error) {
 		result, err = benched(sys, "rounds", func(progress func(done, total int)) (bench.ServeResult, error) {
@@ -214,8 +217,15 @@ func (c *benchServeCmd) measure(ctx context.Context, sys system) (result bench.S
 		})
 		return err
 	})
+	if err == nil && result.Rounds == 0 {
+		err = errInterrupted
+	}
 	return result, err
 }
+
+// errInterrupted says that a measurement was ended by a signal: there is
+// nothing to print.
+var errInterrupted = errors.New("interrupted before there was anything to report")
 
 // with runs do while a scene serves.
 func (c *benchServeCmd) with(ctx context.Context, sys system, opt sceneOptions, do func(context.Context, *scene) error) (err error) {
@@ -226,7 +236,7 @@ func (c *benchServeCmd) with(ctx context.Context, sys system, opt sceneOptions, 
 	defer closing(s.close, &err)
 	group := lifecycle.Group{Grace: s.config.Limits.Drain + stopping, Parts: []lifecycle.Part{
 		s.part(),
-		{Name: "measurement", Run: func(ctx context.Context) error { return do(ctx, s) }},
+		{Name: "measurement", Main: true, Run: func(ctx context.Context) error { return do(ctx, s) }},
 	}}
 	return untilSignal(ctx, sys, &group)
 }
