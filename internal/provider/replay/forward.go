@@ -39,8 +39,8 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
 	}
-	if err := json.Unmarshal(c.Body, &req); err != nil { //nolint:nilerr // the client is told in an HTTP answer
-		return response(http.StatusBadRequest, "application/json", errorBody("the request is not a chat completion", "invalid_request")), nil
+	if err := json.Unmarshal(c.Body, &req); err != nil {
+		return response(http.StatusBadRequest, "application/json", errorBody("the request is not a chat completion", "invalid_request")), nil //nolint:nilerr // the client is told in an HTTP answer
 	}
 	text := ""
 	for i := range req.Messages {
