@@ -46,6 +46,7 @@ type OffloadResult struct {
 	ServedSD         float64 `json:"served_sd"`         // over the seeds
 	DisagreementMean float64 `json:"disagreement_mean"` // among served test rows, over seeds that serve any
 	Violations       int     `json:"violations"`        // seeds whose test disagreement exceeds alpha
+	Clear            int     `json:"violations_clear"`  // of those, seeds whose excess the size of the test part does not explain (one-sided, 5 %)
 	Within           bool    `json:"within"`            // that many violations are no surprise if each has probability delta
 	Refused          int     `json:"refused"`           // seeds without a certificate, which serve nothing
 
@@ -232,6 +233,7 @@ func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 			d := float64(s.wrong) / float64(s.served)
 			disagreement = append(disagreement, d)
 			r.Violations += one(d > alpha)
+			r.Clear += one(d > alpha && 1-certify.BinomialTail(s.served, alpha, s.wrong-1) < 0.05)
 		}
 	}
 	r.ServedMean, r.ServedSD = mean(served), deviation(served)

@@ -70,6 +70,9 @@ func TestOffload(t *testing.T) {
 	if strict.ServedMean < 0.6 || strict.ServedMean > 0.85 || strict.DisagreementMean > 0.05 {
 		t.Errorf("strict: %+v", strict)
 	}
+	if strict.Clear > strict.Violations || strict.Violations > 2 {
+		t.Errorf("violations: %+v", strict)
+	}
 	if loose.ServedMean < 0.95 || loose.Violations != 0 {
 		t.Errorf("loose: %+v", loose)
 	}

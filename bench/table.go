@@ -54,7 +54,7 @@ func (t Table) String() string {
 // OffloadTable lays out results of Offload. Floors are the shares a result
 // must serve, by alpha; a result that misses its floor says so.
 func OffloadTable(results []OffloadResult, floors map[float64]float64) Table {
-	t := Table{Head: []string{"α", "served", "±", "disagreement", "seeds over α", "refused", "cascade", "teacher", "agreement of the student alone", "floor"}}
+	t := Table{Head: []string{"α", "served", "±", "disagreement", "seeds over α", "clearly", "refused", "cascade", "teacher", "agreement of the student alone", "floor"}}
 	for _, r := range results {
 		over := fmt.Sprintf("%d of %d", r.Violations, r.Seeds)
 		if !r.Within {
@@ -62,7 +62,7 @@ func OffloadTable(results []OffloadResult, floors map[float64]float64) Table {
 		}
 		t.Rows = append(t.Rows, []string{
 			percent(r.Alpha, 0), percent(r.ServedMean, 1), percent(r.ServedSD, 1), percent(r.DisagreementMean, 1), over,
-			fmt.Sprint(r.Refused), optional(r.AccuracyCascade), optional(r.AccuracyTeacher), percent(r.Agreement, 1), floor(floors, r.Alpha, r.ServedMean),
+			fmt.Sprint(r.Clear), fmt.Sprint(r.Refused), optional(r.AccuracyCascade), optional(r.AccuracyTeacher), percent(r.Agreement, 1), floor(floors, r.Alpha, r.ServedMean),
 		})
 	}
 	return t

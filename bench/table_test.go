@@ -8,13 +8,13 @@ import (
 func TestTables(t *testing.T) {
 	half, eighty := 0.5, 0.8123
 	table := OffloadTable([]OffloadResult{
-		{Alpha: 0.05, ServedMean: 0.444, ServedSD: 0.02, DisagreementMean: 0.031, Seeds: 20, Violations: 2, Within: true, Agreement: 0.7, AccuracyCascade: &eighty},
+		{Alpha: 0.05, ServedMean: 0.444, ServedSD: 0.02, DisagreementMean: 0.031, Seeds: 20, Violations: 2, Clear: 1, Within: true, Agreement: 0.7, AccuracyCascade: &eighty},
 		{Alpha: 0.1, ServedMean: 0.53, Seeds: 20, Violations: 9, Refused: 3},
 	}, map[float64]float64{0.05: 0.52, 0.1: 0.52}).String()
-	want := `| α    | served |     ± | disagreement |       seeds over α | refused | cascade | teacher | agreement of the student alone |        floor |
-|------|-------:|------:|-------------:|-------------------:|--------:|--------:|--------:|-------------------------------:|-------------:|
-| 5 %  | 44.4 % | 2.0 % |        3.1 % |            2 of 20 |       0 |  81.2 % |         |                         70.0 % | 52 %: missed |
-| 10 % | 53.0 % | 0.0 % |        0.0 % | 9 of 20 (too many) |       3 |         |         |                          0.0 % |    52 %: met |
+	want := `| α    | served |     ± | disagreement |       seeds over α | clearly | refused | cascade | teacher | agreement of the student alone |        floor |
+|------|-------:|------:|-------------:|-------------------:|--------:|--------:|--------:|--------:|-------------------------------:|-------------:|
+| 5 %  | 44.4 % | 2.0 % |        3.1 % |            2 of 20 |       1 |       0 |  81.2 % |         |                         70.0 % | 52 %: missed |
+| 10 % | 53.0 % | 0.0 % |        0.0 % | 9 of 20 (too many) |       0 |       3 |         |         |                          0.0 % |    52 %: met |
 `
 	if table != want {
 		t.Errorf("table:\n%s\nwant:\n%s", table, want)
