@@ -164,7 +164,7 @@ func TestOffloadRefusals(t *testing.T) {
 // TestDriftRecorded watches a gate over recorded answers and finds a swapped
 // teacher.
 func TestDriftRecorded(t *testing.T) {
-	before := parcels(t, "rows.csv", 800, 1)
+	before := parcels(t, "rows.csv", 2400, 1)
 	after := write(t, "after.csv", "text,teacher\n"+strings.Repeat("i want a refund number 3,track\nwhere is my parcel number 9,track\n", 50))
 	d := Drift{
 		Source: Source{Paths: []string{before}, Text: "text", Teacher: "teacher"}, Change: []string{after},

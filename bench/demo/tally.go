@@ -38,6 +38,8 @@ type Result struct {
 	TeacherP50        float64 `json:"teacher_p50_ms"` // as played
 	Speed             float64 `json:"speed"`          // the large model is played so many times faster
 	Seconds           float64 `json:"seconds"`
+	// Curve is the share answered locally in equal parts of the requests.
+	Curve []float64 `json:"curve"`
 }
 
 // counter counts answers and those that differ from the recording's.
@@ -185,14 +187,22 @@ func (t *tally) frame(s State) Frame {
 			f.Now += 1 / float64(n)
 		}
 	}
+	f.Curve = t.curve()
+	return f
+}
+
+// curve is the share answered locally in each of Columns equal parts, as far
+// as they are complete; t.mu is held.
+func (t *tally) curve() []float64 {
+	var shares []float64
 	for c := range Columns {
 		share, ok := t.share(c*len(t.local)/Columns, (c+1)*len(t.local)/Columns)
 		if !ok {
 			break
 		}
-		f.Curve = append(f.Curve, share)
+		shares = append(shares, share)
 	}
-	return f
+	return shares
 }
 
 // share is the part of the messages from..to that was answered locally; ok is
@@ -224,6 +234,7 @@ func (t *tally) result() Result {
 		ShareBest: best, ShareEnd: end, Disagreement: t.before.rate(), DisagreementAll: t.all.rate(),
 		Alpha: t.p.Alpha, Alarms: t.state.Alarms, AlarmAfter: t.alarmAfter, Promotions: t.state.Promotions, Relearned: t.state.Relearned,
 		SavedUSD: t.saved - t.audits(), SpentUSD: t.spent + t.audits(), AuditUSD: t.audits(), Speed: t.p.Speed, Seconds: time.Since(t.start).Seconds(),
+		Curve:    t.curve(),
 		LocalP50: milliseconds(middle(t.here)), ClientP50: milliseconds(middle(t.client)), TeacherP50: milliseconds(middle(t.there)),
 	}
 	if t.played > 0 {
