@@ -71,7 +71,6 @@ var benchmarks = []string{"internal/provider/all", "internal/student/all", "inte
 // that is not listed may be imported wherever the room allows modules at all.
 var homes = map[string][]string{
 	"github.com/alecthomas/kong":            {"cmd/*"},
-	"github.com/failsafe-go/failsafe-go":    {"internal/provider/*"},
 	"github.com/fsnotify/fsnotify":          {"internal/config", "cmd/*"},
 	"github.com/goccy/go-yaml":              {"internal/config"},
 	"github.com/invopop/jsonschema":         {"internal/config"},
