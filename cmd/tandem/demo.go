@@ -21,7 +21,7 @@ type demoCmd struct {
 	jsonFlag
 	Once     bool    `help:"End after the summary instead of serving on."`
 	Seed     uint64  `default:"1" help:"Seed of the traffic."`
-	Requests int     `default:"15000" help:"How many requests to play."`
+	Requests int     `default:"16000" help:"How many requests to play."`
 	Rate     float64 `default:"300" placeholder:"N" help:"Requests a second."`
 	Clients  int     `default:"16" help:"Requests at once, at most."`
 	Speed    float64 `default:"30" help:"How many times faster than recorded the large model answers."`
@@ -32,13 +32,13 @@ type demoCmd struct {
 // Help implements kong.HelpProvider.
 func (demoCmd) Help() string {
 	return "Starts tandem on this machine, plays a support desk's traffic through its HTTP API and shows what it learns. After " +
-		"60 % of the requests the desk gets new intents and a renamed product; traffic is played slower while it learns anew. " +
+		"55 % of the requests the desk gets new intents and a renamed product; traffic is played slower while it learns anew. " +
 		"The large model is a recording; no key and no network is needed. With --data the folder can be served on: tandem serve --config DIR/tandem.yaml\n\n" +
 		"Examples:\n  tandem demo\n  tandem demo --once --json\n  tandem demo --data ./demo --listen 127.0.0.1:8080"
 }
 
 // changeAt is the part of the requests before the change.
-const changeAt = 0.6
+const changeAt = 0.55
 
 // demoAudit is the share of served answers that is checked: more than a
 // task's default, because the demo compresses weeks into a minute.
