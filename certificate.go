@@ -46,7 +46,7 @@ type Stage string
 // The stages of a student version.
 const (
 	Candidate Stage = "candidate" // trained
-	Shadow    Stage = "shadow"    // answers beside the teacher, nobody sees it
+	Shadow    Stage = "shadow"    // not trusted to serve; while nothing serves the newest one answers beside the teacher, unseen
 	Serving   Stage = "serving"   // answers what its certificate covers
 	Retired   Stage = "retired"
 )
