@@ -196,7 +196,8 @@ type verdict struct {
 }
 
 // leastGain is how much more of the traffic a candidate must serve to replace
-// a version that serves: a replacement restarts the watchdog's evidence.
+// a version that serves: less is within the noise of a certificate, and every
+// promotion is something people have to look at.
 const leastGain = 0.005
 
 // judge decides what becomes of a candidate. It is pure.
