@@ -9,7 +9,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -52,11 +51,9 @@ type Store struct {
 	read     *db.Queries
 
 	// turn holds one token: whoever has it owns the fields below.
-	turn       chan struct{}
-	writer     *sql.Conn
-	insertOne  driver.StmtExecContext
-	insertMany driver.StmtExecContext
-	rows       rowBuffer
+	turn    chan struct{}
+	writer  *sql.Conn
+	inserts inserts
 
 	// artefacts orders what stores and what deletes student artefacts.
 	artefacts sync.Mutex
