@@ -88,26 +88,3 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the caller is gone; nobody is left to tell
 }
-
-// statusOf maps codes to HTTP.
-func statusOf(code tandem.Code) int {
-	switch code {
-	case tandem.InvalidRequest, tandem.UnsupportedModality:
-		return http.StatusBadRequest
-	case tandem.InputTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case tandem.NotFound:
-		return http.StatusNotFound
-	case tandem.Unauthorized:
-		return http.StatusForbidden
-	case tandem.Conflict:
-		return http.StatusConflict
-	case tandem.Overloaded, tandem.TeacherUnavailable:
-		return http.StatusServiceUnavailable
-	case tandem.TeacherTimeout:
-		return http.StatusGatewayTimeout
-	case tandem.StorageFull:
-		return http.StatusInsufficientStorage
-	}
-	return http.StatusInternalServerError
-}
