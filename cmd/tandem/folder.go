@@ -58,6 +58,7 @@ func openDesk(ctx context.Context, dir string, tasks []tandem.Task, log *slog.Lo
 	c := console.Console{
 		Tasks:  func() []tandem.Task { return tasks },
 		Reader: f.store, Registry: f.registry, Log: log,
+		Patience: time.Hour, // the caller is this process, and what it reads from may be slow
 		Importer: importer{traces: f.store, key: f.key, labelled: func(string, string) {}},
 	}
 	return c.Handler(), f.store.Close, nil
@@ -114,8 +115,12 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 	}
 	seen := map[string]bool{}
 	for t, err := range r.All(ctx) {
-		if err != nil {
-			return report, fmt.Errorf("import: %w", err)
+		if err != nil { // of the stream: what came before it is sound
+			err = fmt.Errorf("import: %w", err)
+			if ctx.Err() == nil {
+				err = errors.Join(err, flush())
+			}
+			return report, err
 		}
 		_, err := i.traces.Trace(ctx, t.ID)
 		switch {

@@ -116,7 +116,7 @@ func (a *app) console() http.Handler {
 	c := console.Console{
 		Tasks: a.tasks, Reader: a.store, Registry: switcher{a}, Learner: a.learner,
 		Importer: importer{traces: a.store, key: a.key, labelled: a.learner.Labelled},
-		Tokens:   tokens(a.cfg), Log: a.log,
+		Tokens:   tokens(a.cfg), Log: a.log, Patience: a.cfg.Limits.ReadTimeout,
 	}
 	return c.Handler()
 }
