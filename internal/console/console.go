@@ -101,8 +101,8 @@ func (c *Console) Handler() http.Handler {
 	mux.Handle("GET /api/events", c.route(c.events))
 	mux.Handle("POST /api/traces/import", c.guard(http.HandlerFunc(c.importTraces)))
 	mux.Handle("GET /api/traces/export", c.guard(http.HandlerFunc(c.export)))
-	mux.Handle("/api/", c.route(func(*http.Request) (any, error) {
-		return nil, tandem.Errorf(tandem.NotFound, "there is no such address under /api/")
+	mux.Handle("/api/", c.route(func(r *http.Request) (any, error) {
+		return nil, tandem.Errorf(tandem.NotFound, "the console has no %s %s; docs/api.md lists its calls", r.Method, r.URL.Path)
 	}))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
