@@ -71,7 +71,10 @@ type importer struct {
 	labelled func(task, label string) // told of every label stored
 }
 
-const importBatch = 500
+const (
+	importBatch = 500
+	lastBatch   = 5 * time.Second // to store what came before an import broke off
+)
 
 // Import implements console.Importer.
 func (i importer) Import(ctx context.Context, task tandem.Task, f console.Fields, rows io.Reader) (console.ImportReport, error) {
@@ -96,7 +99,7 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		}
 	}()
 	var batch store.Batch
-	flush := func() error {
+	flush := func(ctx context.Context) error {
 		if len(batch.Traces) == 0 {
 			return nil
 		}
@@ -113,13 +116,15 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		batch.Traces = nil
 		return nil
 	}
+	rescue := func() error { // ctx may have ended with the connection that broke
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastBatch)
+		defer cancel()
+		return flush(ctx)
+	}
 	seen := map[string]bool{}
 	for t, err := range r.All(ctx) {
 		if err != nil { // of the stream: what came before it is sound
-			err = fmt.Errorf("import: %w", err)
-			if ctx.Err() == nil {
-				err = errors.Join(err, flush())
-			}
+			err = errors.Join(fmt.Errorf("import: %w", err), rescue())
 			return report, err
 		}
 		_, err := i.traces.Trace(ctx, t.ID)
@@ -133,11 +138,11 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		seen[t.ID] = true
 		batch.Traces = append(batch.Traces, t)
 		if len(batch.Traces) == importBatch {
-			if err := flush(); err != nil {
+			if err := flush(ctx); err != nil {
 				return report, err
 			}
 			clear(seen)
 		}
 	}
-	return report, flush()
+	return report, flush(ctx)
 }

@@ -92,10 +92,20 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 	return err
 }
 
-// printFaults lists the lines that could not be used.
+// printFaults lists the lines that could not be used; neighbours with the same
+// fault share a line.
 func printFaults(sys system, file string, r console.ImportReport) {
-	for _, f := range r.Faults {
-		fmt.Fprintf(sys.stderr, "%s:%d: %s\n", file, f.Line, f.Message)
+	for i := 0; i < len(r.Faults); {
+		first := r.Faults[i]
+		last := first.Line
+		for i++; i < len(r.Faults) && r.Faults[i].Message == first.Message && r.Faults[i].Line == last+1; i++ {
+			last++
+		}
+		where := strconv.Itoa(first.Line)
+		if last > first.Line {
+			where += "-" + strconv.Itoa(last)
+		}
+		fmt.Fprintf(sys.stderr, "%s:%s: %s\n", file, where, first.Message)
 	}
 	if hidden := r.Faulty - len(r.Faults); hidden > 0 {
 		fmt.Fprintf(sys.stderr, "and %s more\n", thousands(hidden))

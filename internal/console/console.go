@@ -5,6 +5,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -148,7 +149,10 @@ func status(t tandem.Task, s store.TaskStats, versions []tandem.Version, certifi
 	if n := len(certificates); n > 0 {
 		last := &certificates[n-1]
 		out.Certificate, out.Version, out.Why = last, last.Version, last.Why
-		if last.Status == tandem.Withdrawn {
+		switch last.Status {
+		case tandem.Valid: // otherwise it would serve
+			out.Why = fmt.Sprintf("%s is certified but does not serve; tandem students promote %s %s lets it", last.Version, t.Name, last.Version)
+		case tandem.Withdrawn:
 			out.Gate = GateClosed
 			for _, v := range versions {
 				if v.Name == last.Version {

@@ -150,6 +150,7 @@ func TestLifeOfATask(t *testing.T) {
 	}
 
 	h.version(t, tandem.Valid, "6 of 10 served")
+	expect("none", "v2", "v2 is certified but does not serve; tandem students promote support v2 lets it")
 	if status, v := h.call(t, "POST", "/api/tasks/support/students/v2/promote", `{"why":"it is time"}`); status != 200 || v["serving"] != "v2" {
 		t.Fatalf("promote: %d %v", status, v)
 	}
