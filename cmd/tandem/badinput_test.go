@@ -63,8 +63,9 @@ func leakless(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }
 
-// boot serves a data folder until stop or the end of the test.
-func boot(t *testing.T, data string) *running {
+// boot serves a data folder until stop or the end of the test. more is put into
+// the task.
+func boot(t *testing.T, data, more string) *running {
 	t.Helper()
 	teacher := httptest.NewServer(http.HandlerFunc(moody))
 	cfg, err := config.Parse("tandem.yaml", fmt.Appendf(nil, `
@@ -77,8 +78,8 @@ providers:
     openai: { base_url: "%s", max_retries: 0, timeout: 2s, response_format: none }
     models: { large: {} }
 tasks:
-  support: { teacher: large, labels: [refund, delivery, account], deadline: 300ms }
-`, data, teacher.URL), func(string) string { return "" })
+  support: { teacher: large, labels: [refund, delivery, account], deadline: 300ms%s }
+`, data, teacher.URL, more), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,31 +141,31 @@ func moody(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// post returns the status and the whole answer.
 func (r *running) post(path, body string) (int, string) {
 	r.t.Helper()
-	resp, err := r.http.Post(r.url+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		r.t.Fatalf("POST %s: %v", path, err)
-	}
-	defer resp.Body.Close()
-	reply, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatalf("POST %s: %v", path, err)
-	}
-	return resp.StatusCode, string(reply)
+	return r.do(http.MethodPost, path, strings.NewReader(body))
 }
 
 func (r *running) get(path string) (int, string) {
 	r.t.Helper()
-	resp, err := r.http.Get(r.url + path)
+	return r.do(http.MethodGet, path, nil)
+}
+
+// do returns the status and the whole answer.
+func (r *running) do(method, path string, body io.Reader) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, body)
 	if err != nil {
-		r.t.Fatalf("GET %s: %v", path, err)
+		r.t.Fatal(err)
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		r.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer resp.Body.Close()
 	reply, err := io.ReadAll(resp.Body)
 	if err != nil {
-		r.t.Fatalf("GET %s: %v", path, err)
+		r.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	return resp.StatusCode, string(reply)
 }
@@ -206,7 +207,7 @@ func asked(text string) string {
 // from and no goroutine stays.
 func TestBadInput(t *testing.T) {
 	leakless(t)
-	r := boot(t, t.TempDir())
+	r := boot(t, t.TempDir(), "")
 	const answer, chat, imports = "/v1/tasks/support/answer", "/v1/chat/completions", "/api/traces/import?task=support"
 	tenMB := strings.Repeat("x", 10<<20-20) // as much as a body may have
 	for _, tc := range []struct {
@@ -282,7 +283,7 @@ func TestBadInput(t *testing.T) {
 // that stops.
 func TestSlowImport(t *testing.T) {
 	leakless(t)
-	r := boot(t, t.TempDir())
+	r := boot(t, t.TempDir(), "")
 	upload := func(lines int, pause time.Duration, stall chan struct{}) (int, string) {
 		in, out := io.Pipe()
 		var sending sync.WaitGroup
@@ -325,20 +326,44 @@ func TestSlowImport(t *testing.T) {
 	r.stop()
 }
 
-// TestTruncatedArtefact damages the student that serves: the teacher answers,
-// and another student is trained.
-func TestTruncatedArtefact(t *testing.T) {
-	leakless(t)
-	dir := t.TempDir()
-	r := boot(t, dir)
+// learn imports enough for a student to serve.
+func (r *running) learn() {
+	r.t.Helper()
 	var log strings.Builder
 	for i := range 300 {
 		fmt.Fprintf(&log, "{\"input\":\"%s number %d\",\"teacher\":\"%s\"}\n", []string{"money back", "parcel van", "login code"}[i%3], i, []string{"refund", "delivery", "account"}[i%3])
 	}
 	if status, reply := r.post("/api/traces/import?task=support", log.String()); status != 200 || !strings.Contains(reply, `"imported":300`) {
-		t.Fatalf("import: %d %s", status, reply)
+		r.t.Fatalf("import: %d %s", status, reply)
 	}
 	r.eventually("a student", func() bool { return r.task().Version == "v1" })
+}
+
+// TestFallback has a teacher that fails a task which would rather have the
+// student's answer than none.
+func TestFallback(t *testing.T) {
+	leakless(t)
+	r := boot(t, t.TempDir(), ", fallback: best")
+	if status, reply := r.post("/v1/tasks/support/answer", asked("please fail")); status != 502 {
+		t.Errorf("without a student: %d %s", status, reply)
+	}
+	r.learn()
+	for _, mood := range []string{"refuse", "hang", "garbage", "cut", "fail"} {
+		status, reply := r.post("/v1/tasks/support/answer", `{"input": "money back, please `+mood+`", "teacher": true}`)
+		if status != 200 || !strings.Contains(reply, `"answer":"refund"`) || !strings.Contains(reply, `"reason":"teacher_failed"`) || !strings.Contains(reply, `"certified":false`) {
+			t.Errorf("the teacher's mood is %s: %d %s", mood, status, reply)
+		}
+	}
+	r.stop()
+}
+
+// TestTruncatedArtefact damages the student that serves: the teacher answers,
+// and another student is trained.
+func TestTruncatedArtefact(t *testing.T) {
+	leakless(t)
+	dir := t.TempDir()
+	r := boot(t, dir, "")
+	r.learn()
 	r.stop()
 
 	files, err := filepath.Glob(filepath.Join(dir, "*.db"))
@@ -354,7 +379,7 @@ func TestTruncatedArtefact(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r = boot(t, dir)
+	r = boot(t, dir, "")
 	if status, reply := r.post("/v1/tasks/support/answer", asked("money back")); status != 200 || !strings.Contains(reply, `"step":"provider"`) {
 		t.Errorf("with a damaged student: %d %s", status, reply)
 	}
@@ -383,7 +408,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	leakless(t)
-	r := boot(t, filepath.Join(dir, "data"))
+	r := boot(t, filepath.Join(dir, "data"), "")
 	if status, _ := r.post("/v1/tasks/support/answer", asked("before")); status != 200 {
 		t.Fatalf("before: %d", status)
 	}
