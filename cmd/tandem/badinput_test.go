@@ -336,7 +336,10 @@ func (r *running) learn() {
 	if status, reply := r.post("/api/traces/import?task=support", log.String()); status != 200 || !strings.Contains(reply, `"imported":300`) {
 		r.t.Fatalf("import: %d %s", status, reply)
 	}
-	r.eventually("a student", func() bool { return r.task().Version == "v1" })
+	r.eventually("a student", func() bool { // in the registry, and a moment later in the plan
+		_, reply := r.post("/v1/tasks/support/answer", asked("money back"))
+		return r.task().Version == "v1" && strings.Contains(reply, `"model":"v1"`)
+	})
 }
 
 // TestFallback has a teacher that fails a task which would rather have the
