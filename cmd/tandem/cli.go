@@ -18,7 +18,8 @@ type cli struct {
 	Check    checkCmd    `cmd:"" help:"Check the configuration, and the teachers with --online."`
 	Ask      askCmd      `cmd:"" help:"Ask a task of a running tandem."`
 	Tasks    tasksCmd    `cmd:"" help:"Show where each task stands."`
-	Students studentsCmd `cmd:"" help:"Show, promote and roll back students."`
+	Students studentsCmd `cmd:"" help:"Show, train, promote and roll back students."`
+	Events   eventsCmd   `cmd:"" help:"Show what happened: trainings, promotions, alarms, reloads."`
 	Traces   tracesCmd   `cmd:"" help:"Import and export what tandem learns from."`
 	Learn    learnCmd    `cmd:"" help:"Turn a log of answers into a certified student."`
 	Conf     configCmd   `cmd:"" name:"config" help:"Print the schema or an example of the configuration."`
