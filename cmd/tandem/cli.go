@@ -59,8 +59,19 @@ func parser(sys system, exit func(int)) (*kong.Kong, error) {
 		kong.Vars{"config": file},
 		kong.Writers(sys.stdout, sys.stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault),
 		kong.ShortUsageOnError(),
 	)
+}
+
+// withDefault is the help of a flag with its default, where a placeholder
+// stands in the default's usual place.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag == nil || v.Flag.PlaceHolder == "" || !v.HasDefault || strings.Contains(help, "(default") {
+		return help
+	}
+	return fmt.Sprintf("%s (default: %s).", strings.TrimSuffix(help, "."), v.Default)
 }
 
 // run executes one command line and returns the exit code.
