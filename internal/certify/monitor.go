@@ -96,7 +96,7 @@ const (
 // its first audit, because it could not keep a promise.
 func NewMonitor(alpha, delta, driftDelta float64) *Monitor {
 	m := &Monitor{alpha: alpha, delta: delta, driftDelta: driftDelta, mean: running{delta: delta}}
-	if !(Test{alpha, delta}).valid() {
+	if !(Test{Alpha: alpha, Delta: delta}).valid() {
 		m.alarmed = true
 		m.why = fmt.Sprintf("alpha %g and delta %g must lie between 0 and 1", alpha, delta)
 		return m

@@ -20,7 +20,7 @@ func Plan(total, fresh, look int, alpha, delta float64) (useFresh bool, deltaUse
 		return true, delta
 	}
 	spent := SpendDelta(delta, look)
-	if fresh < (Test{alpha, delta}).MinRows() {
+	if fresh < (Test{Alpha: alpha, Delta: delta}).MinRows() {
 		return false, spent
 	}
 	slack := func(d float64, n int) float64 {

@@ -101,13 +101,14 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 	}
 	e.cert.DeltaUsed, e.cert.Rows = delta, len(rows)
 	e.rows = predicted(s, task, rows)
-	e.grid = certify.Grid(oof, g.Alpha, delta, n)
-	if p := certify.Forecast(oof, g.Alpha, delta, n); p < leastHope {
-		e.cert.PValue, e.cert.Needs = 1, needs(oof, g, delta, n)
+	test := promise(g.Alpha, delta, e.rows)
+	e.grid = certify.Grid(oof, test, n)
+	if p := certify.Forecast(oof, test, n); p < leastHope {
+		e.cert.PValue, e.cert.Needs = 1, needs(oof, test, n)
 		e.cert.Why = fmt.Sprintf("not tested yet: judged by the training rows, %d rows would prove the promise with a chance of %.0f %%", n, 100*p)
 		return e
 	}
-	res := certify.Certify(e.rows, e.grid, g.Alpha, delta)
+	res := certify.Certify(e.rows, e.grid, test)
 	if len(e.grid) > 0 && len(rows) > 0 {
 		e.cert.Look = h.looks + 1
 		e.cert.FromTrace, e.cert.ToTrace = rows[0].id, rows[len(rows)-1].id
@@ -119,6 +120,17 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 		e.cert.Budget = certify.Budget(e.rows, res.Threshold)
 	}
 	return e
+}
+
+// promise is the test of a certificate: the risk, and the share that people see
+// once the gate has given as many answers as there were requests behind the
+// rows.
+func promise(alpha, delta float64, rows []certify.Row) certify.Test {
+	requests := 0.0
+	for i := range rows {
+		requests += 1 / rows[i].Propensity
+	}
+	return certify.Test{Alpha: alpha, Delta: delta}.Running(int(requests))
 }
 
 // leastHope is the predicted chance of success under which a candidate is not
@@ -154,9 +166,10 @@ func worth(train []row, n int) int {
 
 // needs is about how many more labelled requests give a test a fair chance, 0
 // when more of the same would not.
-func needs(oof []certify.Row, g tandem.Guarantee, delta float64, n int) int {
+func needs(oof []certify.Row, test certify.Test, n int) int {
 	for more := max(n, 10); more < 1<<17; more += more/4 + 1 {
-		if certify.Forecast(oof, g.Alpha, delta, more) >= leastHope {
+		test.From = max(test.From, more)
+		if certify.Forecast(oof, test, more) >= leastHope {
 			return int(float64(more-n) / certify.CertifyShare)
 		}
 	}

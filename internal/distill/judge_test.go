@@ -173,12 +173,12 @@ func TestWorthOfRowsBehindAGate(t *testing.T) {
 func TestHopelessCandidatesAreNotTested(t *testing.T) {
 	task := &tandem.Task{Name: "t", Labels: []tandem.Label{{Name: "a"}, {Name: "b"}}, Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}
 	var d dataset
-	for i := range 60 {
+	for i := range 90 {
 		r := row{id: fmt.Sprint(i), time: time.Unix(int64(i+1), 0), input: tandem.TextInput("x"), label: "a", propensity: 1, floor: 1}
 		d.train, d.certify = append(d.train, r), append(d.certify, r)
 	}
 	d.taken = time.Unix(100, 0)
-	oof := make([]certify.Row, 60)
+	oof := make([]certify.Row, 90)
 	for i := range oof {
 		oof[i] = certify.Row{Score: 0.9, Wrong: i%2 == 0, Propensity: 1, Asked: true}
 	}
@@ -190,7 +190,7 @@ func TestHopelessCandidatesAreNotTested(t *testing.T) {
 		oof[i].Wrong = false
 	}
 	e = examine(always{}, oof, &d, task, time.Time{}, history{})
-	if e.cert.Status != tandem.Valid || e.cert.Look != 1 || e.cert.Accepted != 60 {
+	if e.cert.Status != tandem.Valid || e.cert.Look != 1 || e.cert.Accepted != 90 {
 		t.Errorf("a perfect candidate: %+v", e.cert)
 	}
 }

@@ -115,8 +115,8 @@ func alphas() []float64 { return []float64{0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0
 func frontier(e exam, oof []certify.Row) []Point {
 	points := make([]Point, 0, len(alphas()))
 	for _, a := range alphas() {
-		grid := certify.Grid(oof, a, e.cert.DeltaUsed, len(e.rows))
-		res := certify.Certify(e.rows, grid, a, e.cert.DeltaUsed)
+		test := promise(a, e.cert.DeltaUsed, e.rows)
+		res := certify.Certify(e.rows, certify.Grid(oof, test, len(e.rows)), test)
 		p := Point{Alpha: a}
 		if res.OK {
 			p.Served = res.Coverage
