@@ -109,7 +109,8 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i, score := range t.report.Scores {
 		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
 	}
-	test := certify.Test{Alpha: alpha, Delta: delta}.Running(len(rows))
+	_, spend := certify.Plan(len(rows), len(rows), 1, alpha, delta)
+	test := certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(len(rows))
 	return certify.Certify(rows, certify.Grid(outOfFold, test, len(rows)), test)
 }
 

@@ -103,6 +103,17 @@ type Test struct {
 	// From, when positive, makes the promise one about the answers themselves as
 	// well: see Running. 0: about the risk only.
 	From int
+	// Spend is the part of Delta that the risk itself may be misjudged with at
+	// this look; see SpendDelta. 0: the whole.
+	Spend float64
+}
+
+// level is the level at which the risk itself is tested.
+func (t Test) level() float64 {
+	if t.Spend > 0 && t.Spend < t.Delta {
+		return t.Spend
+	}
+	return t.Delta
 }
 
 // MinRows is the smallest number of accepted, labelled rows with which the

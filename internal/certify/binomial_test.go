@@ -91,8 +91,16 @@ func TestMinRowsAndAllowed(t *testing.T) {
 		Test
 		rows int
 	}{
-		{Test{0.05, 0.1, 0}, 45}, {Test{0.01, 0.1, 0}, 230}, {Test{0.1, 0.1, 0}, 22}, {Test{0.5, 0.5, 0}, 1}, {Test{0.5, 0.25, 0}, 2}, {Test{0.9, 0.99, 0}, 1},
-		{Test{0.05, 0.1, 1000}, 0}, {Test{0.1, 0.1, 200}, 0}, {Test{0.1, 0.1, 10}, 0},
+		{Test{Alpha: 0.05, Delta: 0.1}, 45},
+		{Test{Alpha: 0.01, Delta: 0.1}, 230},
+		{Test{Alpha: 0.1, Delta: 0.1}, 22},
+		{Test{Alpha: 0.1, Delta: 0.2, Spend: 0.1}, 22},
+		{Test{Alpha: 0.5, Delta: 0.5}, 1},
+		{Test{Alpha: 0.5, Delta: 0.25}, 2},
+		{Test{Alpha: 0.9, Delta: 0.99}, 1},
+		{Test{Alpha: 0.05, Delta: 0.1, From: 1000}, 0},
+		{Test{Alpha: 0.1, Delta: 0.1, From: 200, Spend: 0.01}, 0},
+		{Test{Alpha: 0.1, Delta: 0.1, From: 10}, 0},
 	} {
 		if got := c.MinRows(); c.rows > 0 && got != c.rows {
 			t.Errorf("%+v: MinRows %d, want %d", c.Test, got, c.rows)

@@ -62,31 +62,40 @@ func (t Test) Running(requests int) Test {
 // answers that a running share is promised for.
 const fewestAllowed = 20
 
-// pValue is a p-value for "the promise does not hold" after e errors among n
-// accepted rows whose labels were all asked for.
+// pValue is at most Delta when e errors among n accepted rows whose labels were
+// all asked for prove the promise: the larger p-value of its two parts, that of
+// the risk counting Delta/Spend-fold.
 func (t Test) pValue(n, e int) float64 {
 	if n < 1 {
 		return 1
 	}
-	p := BinomialTail(n, t.Alpha, e)
-	if t.From <= 0 || p > t.Delta {
+	p := min(1, BinomialTail(n, t.Alpha, e)*(t.Delta/t.level()))
+	if p > t.Delta {
 		return p
+	}
+	return max(p, t.runningP(n, e))
+}
+
+// runningP is the p-value of the running share alone, 0 when none is promised.
+func (t Test) runningP(n, e int) float64 {
+	if t.From <= 0 {
+		return 0
 	}
 	f := math.Floor(t.Alpha*float64(t.From) + 1e-9)
 	if f < 1 {
 		return 1 // a single wrong answer would be too many
 	}
-	return max(p, min(1, 2*betaBinomialTail(n, f, float64(t.From)-f+1, e)))
+	return min(1, 2*betaBinomialTail(n, f, float64(t.From)-f+1, e))
 }
 
 // edge is the alpha that a test of the risk alone needs so that it allows as
-// many errors among n rows as this one: Alpha itself when no running share is
-// promised, and 0 when n rows can prove nothing.
+// many errors among n rows as this one with all of Delta: Alpha itself when no
+// running share is promised, and 0 when n rows can prove nothing.
 func (t Test) edge(n int) float64 {
 	if t.From <= 0 {
 		return t.Alpha
 	}
-	allowed := t.Allowed(n)
+	allowed := Test{Alpha: t.Alpha, Delta: t.Delta, From: t.From}.Allowed(n)
 	if allowed < 0 {
 		return 0
 	}

@@ -227,16 +227,17 @@ func (s *sample) floorAt(i int) float64 {
 func (s *sample) bettingP(tau float64) float64 {
 	const caution, discount, seenBefore, nearly, least = 1.3, 0.4, 5.0, 0.995, 0.1
 	unit, limit := s.Alpha*(1-s.Alpha)*caution, nearly/(1-s.Alpha)
-	goal := -math.Log(s.Delta)
-	aim, alpha := goal, s.Alpha
+	goal, goalRisk := -math.Log(s.Delta), -math.Log(s.level())
+	aim, alpha := goalRisk, s.Alpha
 	if s.From > 0 {
 		if alpha = s.edge(s.worth(tau)); alpha == 0 {
 			return 1
 		}
 		limit = nearly
-		aim *= s.effort()
+		aim = max(aim, goal*s.effort())
 	}
-	plain, wealth, best := 0.0, 0.0, 0.0     // logarithms: against Alpha, against alpha, its highest
+	// Logarithms of the wealth against Alpha and against alpha, and the highest.
+	var risk, running, bestRisk, bestRunning float64
 	square, seen := seenBefore/2, seenBefore // a prior: half of the rows count in full
 	for i := range s.rows {
 		r := &s.rows[i]
@@ -245,24 +246,28 @@ func (s *sample) bettingP(tau float64) float64 {
 			if r.Floor == 1 {
 				left *= discount
 			}
-			b := min(math.Sqrt(2*max(aim-plain, least)/left), limit)
+			b := min(math.Sqrt(2*max(aim-risk, least)/left), limit)
 			w := s.floorAt(i) / r.Propensity
 			if r.Wrong {
-				plain += math.Log1p(-b * w * (1 - s.Alpha))
-				wealth += math.Log1p(-b * w * (1 - alpha))
+				risk += math.Log1p(-b * w * (1 - s.Alpha))
+				running += math.Log1p(-b * w * (1 - alpha))
 			} else {
-				plain += math.Log1p(b * w * s.Alpha)
-				wealth += math.Log1p(b * w * alpha)
+				risk += math.Log1p(b * w * s.Alpha)
+				running += math.Log1p(b * w * alpha)
 			}
-			if wealth >= goal {
-				return math.Exp(-wealth)
+			bestRisk, bestRunning = max(bestRisk, risk), max(bestRunning, running)
+			if bestRisk >= goalRisk && bestRunning >= goal {
+				break
 			}
-			best = max(best, wealth)
 			square += w * w
 		}
 		seen++
 	}
-	return math.Exp(-best)
+	p := math.Exp(goalRisk - goal - bestRisk) // Delta/Spend-fold
+	if s.From > 0 {
+		p = max(p, math.Exp(-bestRunning))
+	}
+	return min(p, 1)
 }
 
 // effort is how many times the evidence against Alpha that the risk alone takes

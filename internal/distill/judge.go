@@ -30,12 +30,12 @@ type history struct {
 	last  time.Time // rows up to here have been looked at
 }
 
-// past counts the looks of earlier certificates. A certificate that was
-// refused before it looked (Look 0) has used nothing up.
-func past(certs []tandem.Certificate) history {
+// past counts the looks since the last change, before which no row is used. A
+// certificate that was refused before it looked (Look 0) has used nothing up.
+func past(certs []tandem.Certificate, change time.Time) history {
 	var h history
 	for i := range certs {
-		if certs[i].Look > 0 {
+		if certs[i].Look > 0 && !certs[i].Time.Before(change) {
 			h.looks++
 			if certs[i].Time.After(h.last) {
 				h.last = certs[i].Time
@@ -93,15 +93,15 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 	// Rows seen through an open gate carry less than their number says; how
 	// much less is taken from the training side, where nothing is tested.
 	all := worth(since(d.train, change), len(rows))
-	useFresh, delta := certify.Plan(all, worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh)), h.looks+1, g.Alpha, g.Delta)
+	useFresh, spend := certify.Plan(all, worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh)), h.looks+1, g.Alpha, g.Delta)
 	n := all
 	if useFresh {
 		rows, e.fresh = fresh, true
 		n = worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh))
 	}
-	e.cert.DeltaUsed, e.cert.Rows = delta, len(rows)
+	e.cert.DeltaUsed, e.cert.Rows = spend, len(rows)
 	e.rows = predicted(s, task, rows)
-	test := promise(g.Alpha, delta, e.rows)
+	test := promise(g.Alpha, g.Delta, spend, e.rows)
 	e.grid = certify.Grid(oof, test, n)
 	if p := certify.Forecast(oof, test, n); p < leastHope {
 		e.cert.PValue, e.cert.Needs = 1, needs(oof, test, n)
@@ -125,12 +125,12 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 // promise is the test of a certificate: the risk, and the share that people see
 // once the gate has given as many answers as there were requests behind the
 // rows.
-func promise(alpha, delta float64, rows []certify.Row) certify.Test {
+func promise(alpha, delta, spend float64, rows []certify.Row) certify.Test {
 	requests := 0.0
 	for i := range rows {
 		requests += 1 / rows[i].Propensity
 	}
-	return certify.Test{Alpha: alpha, Delta: delta}.Running(int(requests))
+	return certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(int(requests))
 }
 
 // leastHope is the predicted chance of success under which a candidate is not

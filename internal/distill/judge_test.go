@@ -53,13 +53,17 @@ func TestJudge(t *testing.T) {
 
 func TestPast(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	h := past([]tandem.Certificate{
+	certs := []tandem.Certificate{
 		{Look: 1, Time: at(10), Status: tandem.Refused},
 		{Look: 0, Time: at(20), Status: tandem.Refused}, // refused before it looked
 		{Look: 2, Time: at(15), Status: tandem.Withdrawn},
-	})
+	}
+	h := past(certs, time.Time{})
 	if h.looks != 2 || !h.last.Equal(at(15)) {
 		t.Errorf("past = %+v, want 2 looks up to second 15", h)
+	}
+	if h = past(certs, at(12)); h.looks != 1 {
+		t.Errorf("past = %+v, want 1 look since the change", h)
 	}
 }
 

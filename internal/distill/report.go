@@ -55,7 +55,7 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 		return rep, fmt.Errorf("read certificates of %s: %w", task.Name, err)
 	}
 	oof := outOfFold(&f.report, d, task, change)
-	e := examine(f.student, oof, d, task, change, past(certs))
+	e := examine(f.student, oof, d, task, change, past(certs, change))
 
 	blob, err := f.student.MarshalBinary()
 	if err != nil {
@@ -115,7 +115,7 @@ func alphas() []float64 { return []float64{0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0
 func frontier(e exam, oof []certify.Row) []Point {
 	points := make([]Point, 0, len(alphas()))
 	for _, a := range alphas() {
-		test := promise(a, e.cert.DeltaUsed, e.rows)
+		test := promise(a, e.cert.Delta, e.cert.DeltaUsed, e.rows)
 		res := certify.Certify(e.rows, certify.Grid(oof, test, len(e.rows)), test)
 		p := Point{Alpha: a}
 		if res.OK {
