@@ -135,7 +135,7 @@ func promise(alpha, delta, spend float64, rows []certify.Row) certify.Test {
 
 // leastHope is the predicted chance of success under which a candidate is not
 // tested: every test uses up rows or a part of δ.
-const leastHope = 0.25
+const leastHope = 0.3
 
 // worth is how many labels asked for with certainty n certification rows are
 // worth, when their propensities are as those of the training rows.

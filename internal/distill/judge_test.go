@@ -91,13 +91,15 @@ func TestDue(t *testing.T) {
 	}{
 		{"too few", progress{labelled: 149}, TriggerGrowth, false},
 		{"first", progress{labelled: 150}, TriggerGrowth, true},
-		{"grown by less", progress{labelled: 194, lastFit: 150}, "", false},
-		{"grown enough", progress{labelled: 195, lastFit: 150}, TriggerGrowth, true},
+		{"grown by less", progress{labelled: 194, lastFit: 150, serving: true}, "", false},
+		{"grown enough", progress{labelled: 195, lastFit: 150, serving: true}, TriggerGrowth, true},
+		{"grown by half as much, while nothing serves", progress{labelled: 173, lastFit: 150}, TriggerGrowth, true},
+		{"grown by less than that", progress{labelled: 172, lastFit: 150}, "", false},
 		{"few since a change", progress{labelled: 5000, sinceChange: 4900, change: change}, TriggerGrowth, false},
 		{"enough since a change", progress{labelled: 5000, sinceChange: 4850, change: change}, TriggerDrift, true},
-		{"unknown label, seldom", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 9}}, "", false},
-		{"unknown label, often", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 10}}, TriggerLabel, true},
-		{"unknown label, right after a training", progress{labelled: 151, lastFit: 150, strange: map[string]int{"x": 10}}, "", false},
+		{"unknown label, seldom", progress{labelled: 170, lastFit: 150, serving: true, strange: map[string]int{"x": 9}}, "", false},
+		{"unknown label, often", progress{labelled: 170, lastFit: 150, serving: true, strange: map[string]int{"x": 10}}, TriggerLabel, true},
+		{"unknown label, right after a training", progress{labelled: 151, lastFit: 150, serving: true, strange: map[string]int{"x": 10}}, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			trigger, due := tt.p.due(150, 1.3)

@@ -77,7 +77,9 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 	rep.Version, rep.Certificate = v.Name, cert
 	rep.Why, rep.Promoted = verdict.why, verdict.promote
 	l.mu.Lock()
-	l.progress(task.Name).learnt(d.labels)
+	p := l.progress(task.Name)
+	p.learnt(d.labels)
+	p.serving = now.open || verdict.promote
 	l.mu.Unlock()
 	if verdict.promote {
 		if _, err := l.opt.Registry.Promote(ctx, task.Name, v.Name, verdict.why); err != nil {
