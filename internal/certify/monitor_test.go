@@ -106,11 +106,14 @@ func delays(rng *rand.Rand, alpha, good, bad float64, past, runs int, found func
 }
 
 // TestMonitorDelays measures the table of docs/guarantee.md. A jump of ten
-// points is found within 200 audits (median) after every past; 215 allow for the
-// scatter of these runs.
+// points is found within 200 audits (median) after every past; the medians of
+// these runs scatter by a few per cent, in a reduced simulation by more.
 func TestMonitorDelays(t *testing.T) {
 	t.Parallel()
-	runs := max(scaled(t, 400), 50)
+	runs, most := max(scaled(t, 400), 50), 215
+	if runs < 400 {
+		most = 275
+	}
 	for i, alpha := range []float64{0.02, 0.05, 0.1, 0.2} {
 		for j, c := range []struct {
 			past int
@@ -126,7 +129,7 @@ func TestMonitorDelays(t *testing.T) {
 				d := delays(rng, alpha, c.good*alpha, bad, c.past, n, func(v Verdict) bool { return v.Alarm })
 				median := d[len(d)/2]
 				fmt.Fprintf(&line, " %4d", median)
-				if bad == alpha+0.1 && median > 215 {
+				if bad == alpha+0.1 && median > most {
 					t.Errorf("alpha %g, %d audits at risk %g: a jump of ten points takes %d audits", alpha, c.past, c.good*alpha, median)
 				}
 			}

@@ -182,7 +182,7 @@ func TestRunningCoverage(t *testing.T) {
 		few := max(runs/10, 40)
 		alone, _ := count(test, few)
 		t.Logf("%s: the test of the risk alone breaks it in %.3f of %d runs", w.name, float64(alone)/float64(few), few)
-		if w.name == "steep rise" && float64(alone) < 1.2*test.Delta*float64(few) {
+		if w.name == "slow rise" && !raced && !testing.Short() && float64(alone) < 1.4*test.Delta*float64(few) {
 			t.Errorf("without the running test only %d of %d runs are over alpha; the simulation is too easy", alone, few)
 		}
 	}
