@@ -129,15 +129,28 @@ func (t *Tokenizer) Settings() Settings { return t.set }
 // limit smaller than the tokens around the text leaves these alone. Invalid
 // UTF-8 reads as U+FFFD, which cleaning drops.
 func (t *Tokenizer) Encode(ids []int32, text string, limit int) []int32 {
+	return t.EncodeAfter(ids, nil, text, limit)
+}
+
+// EncodeAfter is Encode of a text that begins with another, whose ids are
+// known (see Inner). What the two meet at must separate words.
+func (t *Tokenizer) EncodeAfter(ids, first []int32, text string, limit int) []int32 {
 	start := len(ids)
 	ids = append(ids, t.before...)
 	end := start + max(limit-len(t.after), len(t.before))
+	ids = append(ids, first[:min(len(first), end-len(ids))]...)
 	if len(t.special) == 0 {
 		ids = t.plain(ids, text, end)
 	} else {
 		ids = t.around(ids, text, end)
 	}
 	return append(ids, t.after...)
+}
+
+// Inner is the ids of a text without those before and after it.
+func (t *Tokenizer) Inner(text string) []int32 {
+	ids := t.Encode(nil, text, MaxTokens)
+	return ids[len(t.before) : len(ids)-len(t.after)]
 }
 
 // around reads the text between special tokens, and these.
