@@ -160,8 +160,12 @@ func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 		r, c = rows&^7, cols&^7
 		transposeFast(dst, src, r, c, ldd, lds)
 	}
-	transposeGo(dst[r:], src[r*lds:], rows-r, c, ldd, lds)
-	transposeGo(dst[c*ldd:], src[c:], rows, cols-c, ldd, lds)
+	if r < rows && c > 0 {
+		transposeGo(dst[r:], src[r*lds:], rows-r, c, ldd, lds)
+	}
+	if c < cols && rows > 0 {
+		transposeGo(dst[c*ldd:], src[c:], rows, cols-c, ldd, lds)
+	}
 }
 
 // checkMatrix panics, as a slice access would, where a row would lie outside

@@ -192,7 +192,8 @@ func TestPlainProducts(t *testing.T) {
 		r := random(3)
 		for _, s := range append(shapes(r, 200), shape{32, 32, 32}, shape{128, 32, 128}, shape{128, 128, 32}, shape{9, 0, 9}) {
 			ldd, lda, ldb, ldt := s.n+r.IntN(5), s.k+r.IntN(5), s.n+r.IntN(5), s.k+r.IntN(5)
-			a, b, bt := values(r, s.m*lda, 1), values(r, s.k*ldb, 0), make([]float32, s.n*ldt)
+			// As short as they may be: the last row ends with its last number.
+			a, b, bt := values(r, (s.m-1)*lda+s.k, 1), values(r, max(0, (s.k-1)*ldb+s.n), 0), make([]float32, (s.n-1)*ldt+s.k)
 			denseA, denseB := make([]float32, s.m*s.k), make([]float32, s.k*s.n)
 			for i := range s.m {
 				copy(denseA[i*s.k:(i+1)*s.k], a[i*lda:])
@@ -216,7 +217,7 @@ func TestPlainProducts(t *testing.T) {
 				},
 			} {
 				const untouched = 12345
-				dst, dense := make([]float32, s.m*ldd), make([]float32, s.m*s.n)
+				dst, dense := make([]float32, (s.m-1)*ldd+s.n), make([]float32, s.m*s.n)
 				for i := range dst {
 					dst[i] = untouched
 				}
@@ -359,4 +360,12 @@ func FuzzMul(f *testing.F) {
 			restore()
 		}
 	})
+}
+
+func floats(r *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return v
 }

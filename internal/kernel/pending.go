@@ -1,13 +1,5 @@
 package kernel
 
-func (p *Packed) mulFast(dst []float32, ldd int, a []float32, lda, m, from, to int, e Epilogue) {
-	p.mulGo(dst, ldd, a, lda, m, from, to, e)
-}
-
-func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int) {
-	mulABGo(dst, a, b, m, k, n, ldd, lda, ldb)
-}
-
 func transposeFast(dst, src []float32, rows, cols, ldd, lds int) {
 	transposeGo(dst, src, rows, cols, ldd, lds)
 }
