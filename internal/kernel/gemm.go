@@ -124,7 +124,13 @@ func MulAB(dst, a, b []float32, m, k, n, ldd, lda, ldb int) {
 	checkMatrix("a", len(a), m, k, lda)
 	checkMatrix("b", len(b), k, n, ldb)
 	checkMatrix("dst", len(dst), m, n, ldd)
-	if accelerated() && k > 0 {
+	if k == 0 {
+		for i := range m {
+			clear(dst[i*ldd : i*ldd+n])
+		}
+		return
+	}
+	if accelerated() {
 		mulABFast(dst, a, b, m, k, n, ldd, lda, ldb)
 		return
 	}
@@ -146,6 +152,10 @@ func MulABT(dst, a, b, scratch []float32, m, k, n, ldd, lda, ldb int) {
 	checkMatrix("dst", len(dst), m, n, ldd)
 	ldt := Pad(n)
 	scratch = scratch[:k*ldt]
+	if k == 0 {
+		MulAB(dst, a, nil, m, 0, n, ldd, lda, n)
+		return
+	}
 	Transpose(scratch, b, n, k, ldt, ldb)
 	MulAB(dst, a, scratch, m, k, n, ldd, lda, ldt)
 }
@@ -155,6 +165,9 @@ func MulABT(dst, a, b, scratch []float32, m, k, n, ldd, lda, ldb int) {
 func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	checkMatrix("src", len(src), rows, cols, lds)
 	checkMatrix("dst", len(dst), cols, rows, ldd)
+	if rows == 0 || cols == 0 {
+		return
+	}
 	r, c := 0, 0
 	if accelerated() && rows >= 8 && cols >= 8 {
 		r, c = rows&^7, cols&^7
@@ -163,7 +176,7 @@ func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	if r < rows && c > 0 {
 		transposeGo(dst[r:], src[r*lds:], rows-r, c, ldd, lds)
 	}
-	if c < cols && rows > 0 {
+	if c < cols {
 		transposeGo(dst[c*ldd:], src[c:], rows, cols-c, ldd, lds)
 	}
 }
@@ -174,12 +187,12 @@ func checkMatrix(name string, length, rows, cols, stride int) {
 	if rows < 0 || cols < 0 || stride < cols {
 		panic("kernel: " + name + " has a bad shape")
 	}
-	if rows == 0 {
+	if rows == 0 || cols == 0 {
 		return
 	}
 	// The product cannot overflow where a matrix this large is in memory, and
 	// where it would, the division says so.
-	if cols > length || (rows > 1 && (length-cols)/max(stride, 1) < rows-1) {
+	if cols > length || (rows > 1 && (length-cols)/stride < rows-1) {
 		panic("kernel: " + name + " is shorter than its shape")
 	}
 }

@@ -75,20 +75,44 @@ func Softmax(x []float32) float32 {
 	if len(x) == 0 {
 		return 0
 	}
-	top := x[0]
-	for _, v := range x[1:] {
-		top = max(top, v)
-	}
-	var sum float32
-	n := 0
 	if accelerated() && len(x) >= Lanes {
-		n = len(x) &^ (Lanes - 1)
-		sum = expFast(x[:n], top)
+		return softmaxFast(x)
 	}
-	sum += expGo(x[n:], top)
-	inv := 1 / sum
+	top := maxGo(x)
+	inv := 1 / expGo(x, top)
 	for i := range x {
 		x[i] *= inv
+	}
+	return top
+}
+
+// softmaxFast is Softmax of at least Lanes numbers with assembly.
+func softmaxFast(x []float32) float32 {
+	n := len(x) &^ (Lanes - 1)
+	top := maxFast(x[:n])
+	for _, v := range x[n:] {
+		top = max(top, v)
+	}
+	sum := expFast(x[:n], top)
+	if n < len(x) {
+		// A copy goes through the assembly; −100 stands for nothing.
+		var tail [Lanes]float32
+		for i := range tail {
+			tail[i] = -100
+		}
+		for i, v := range x[n:] {
+			tail[i] = v - top
+		}
+		sum += expFast(tail[:], 0)
+		copy(x[n:], tail[:])
+	}
+	inv := 1 / sum
+	mulFast(x[:n], inv)
+	for i := n; i < len(x); i++ {
+		x[i] *= inv
+	}
+	if sum != sum {
+		return sum // a NaN, which the search for the largest may have passed over
 	}
 	return top
 }
