@@ -7,6 +7,8 @@ package kernel
 
 func accelerated() bool { return false }
 
+func levelName() string { return "portable" }
+
 func panelWidth() int { return 24 }
 
 func dotFast(a, b []float32) float32                          { panic("unreachable") }
