@@ -30,6 +30,9 @@ type Epilogue struct {
 	Act       Activation
 }
 
+// zeros stand for a bias or an addend that is not there.
+var zeros [ColumnStep]float32
+
 // Packed is a k×n matrix of weights laid out for multiplication from the
 // right. It never changes after packing and may be shared by goroutines.
 type Packed struct {

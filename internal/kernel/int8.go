@@ -2,14 +2,15 @@ package kernel
 
 import "math"
 
-// The ranges of quantised numbers. Four products of an activation and a
-// weight fit into 16 bits with their sum (4·127·64 < 2¹⁵), which is what the
-// processors without a dot-product instruction need; the others follow so
-// that a model answers alike everywhere.
+// The ranges of quantised numbers. Weights are kept with 64 added, so that
+// the sum of four products fits into 16 bits without a sign (4·127·128 < 2¹⁶).
+// That is what processors without a dot-product instruction need to be twice
+// as fast as in single precision; the others follow, so that a model answers
+// alike everywhere.
 const (
 	actMax    = 127
 	weightMax = 64
-	group8    = 8  // k is padded with zeros to a multiple of it
+	group8    = 8  // k is padded to a multiple of it
 	panel8    = 16 // columns in a panel of packed weights
 )
 
@@ -20,9 +21,9 @@ const (
 type PackedInt8 struct {
 	k, n int
 	// data holds panels of 16 columns, each a sequence of groups of four
-	// inputs: [panel][k/4][16][4].
-	data []int8
-	// scale of each column and the sum of its quantised weights, padded.
+	// inputs, [panel][k/4][16][4], as w + 64.
+	data []uint8
+	// scale of each column and the sum of its w, padded.
 	scale []float32
 	sums  []int32
 }
@@ -45,9 +46,12 @@ func packInt8(k, n int, at func(i, j int) float32) *PackedInt8 {
 	kp, np := (k+group8-1)&^(group8-1), (n+panel8-1)&^(panel8-1)
 	p := &PackedInt8{
 		k: k, n: n,
-		data:  make([]int8, kp*np),
+		data:  make([]uint8, kp*np),
 		scale: make([]float32, np),
 		sums:  make([]int32, np),
+	}
+	for i := range p.data {
+		p.data[i] = weightMax
 	}
 	for j := range n {
 		var top float32
@@ -60,9 +64,9 @@ func packInt8(k, n int, at func(i, j int) float32) *PackedInt8 {
 		p.scale[j] = top / weightMax
 		panel := p.data[j/panel8*panel8*kp:]
 		for i := range k {
-			q := int8(math.RoundToEven(float64(at(i, j)) * weightMax / float64(top)))
-			panel[i/4*4*panel8+j%panel8*4+i%4] = q
-			p.sums[j] += int32(q)
+			q := int32(math.RoundToEven(float64(at(i, j)) * weightMax / float64(top)))
+			panel[i/4*4*panel8+j%panel8*4+i%4] = uint8(q + weightMax)
+			p.sums[j] += q
 		}
 	}
 	return p
@@ -80,6 +84,7 @@ type Rows8 struct {
 	data         []uint8
 	scale        []float32
 	zero         []int32
+	shift        []int32 // what the 64 added to the weights brings: 64·Σq
 }
 
 // Reset makes room for m rows of k numbers. It allocates only when there was
@@ -90,9 +95,9 @@ func (q *Rows8) Reset(m, k int) {
 		q.data = make([]uint8, n)
 	}
 	if cap(q.scale) < m {
-		q.scale, q.zero = make([]float32, m), make([]int32, m)
+		q.scale, q.zero, q.shift = make([]float32, m), make([]int32, m), make([]int32, m)
 	}
-	q.data, q.scale, q.zero = q.data[:m*q.stride], q.scale[:m], q.zero[:m]
+	q.data, q.scale, q.zero, q.shift = q.data[:m*q.stride], q.scale[:m], q.zero[:m], q.shift[:m]
 }
 
 // Quantise fills the rows [from, to); row i begins at a[i*lda]. The range of
@@ -108,6 +113,10 @@ func (q *Rows8) Quantise(a []float32, lda, from, to int) {
 		row := q.data[i*q.stride : (i+1)*q.stride]
 		clear(row[q.k:])
 		q.scale[i], q.zero[i] = quantiseRow(row[:q.k], a[i*lda:i*lda+q.k])
+		q.shift[i] = 0
+		for _, v := range row {
+			q.shift[i] += weightMax * int32(v)
+		}
 	}
 }
 
@@ -186,66 +195,102 @@ func (p *PackedInt8) MulPart(dst []float32, ldd int, q *Rows8, i0, i1, from, to 
 	if e.Add != nil {
 		checkMatrix("add", len(e.Add), i1, p.n, e.AddStride)
 	}
-	var tile [int8Rows * panel8]int32
 	for ; from < to; from += panel8 {
-		w := p.data[from*q.stride : (from+panel8)*q.stride]
 		cols := min(panel8, to-from)
-		for i := i0; i < i1; i += int8Rows {
-			rows := min(int8Rows, i1-i)
-			a := q.data[i*q.stride : (i+rows)*q.stride]
-			if accelerated() {
-				int8Fast(&tile, a, w, rows, q.stride)
-			} else {
-				int8Go(&tile, a, w, rows, q.stride)
-			}
-			for r := range rows {
-				p.finish(dst[(i+r)*ldd+from:][:cols], tile[r*panel8:][:panel8], q, i+r, from, e)
-			}
+		switch {
+		case !accelerated():
+			p.panelGo(dst, ldd, q, i0, i1, from, cols, e)
+		case cols < panel8:
+			p.lastPanel(dst, ldd, q, i0, i1, from, cols, e)
+		default:
+			p.panelFast(dst, ldd, q, i0, i1, from, e)
 		}
 	}
 }
 
-// int8Rows is how many rows a tile of sums has.
-const int8Rows = 4
-
-// finish turns integer sums into numbers.
-func (p *PackedInt8) finish(dst []float32, sums []int32, q *Rows8, row, from int, e Epilogue) {
-	var out [panel8]float32
-	scale, zero := q.scale[row], q.zero[row]
-	scales, columns := p.scale[from:from+panel8], p.sums[from:from+panel8]
-	if accelerated() {
-		finishFast(&out, sums, scales, columns, scale, zero)
-	} else {
-		finishGo(&out, sums, scales, columns, scale, zero)
+// panelGo is the specification: exact sums of integers, from which numbers
+// are made at the end.
+func (p *PackedInt8) panelGo(dst []float32, ldd int, q *Rows8, i0, i1, from, cols int, e Epilogue) {
+	w := p.data[from*q.stride : (from+panel8)*q.stride]
+	for r := i0; r < i1; r++ {
+		var sums [panel8]int32
+		for i, x := range q.data[r*q.stride : (r+1)*q.stride] {
+			for j := range sums {
+				sums[j] += int32(x) * int32(w[i/4*4*panel8+j*4+i%4])
+			}
+		}
+		var out [panel8]float32
+		for j := range out {
+			exact := sums[j] - q.shift[r] - q.zero[r]*p.sums[from+j]
+			out[j] = float32(exact) * (q.scale[r] * p.scale[from+j])
+		}
+		res := out[:cols]
+		if e.Bias != nil {
+			addTo(res, e.Bias[from:])
+		}
+		if e.Add != nil {
+			addTo(res, e.Add[r*e.AddStride+from:])
+		}
+		activateGo(res, e.Act)
+		copy(dst[r*ldd+from:], res)
 	}
-	res := out[:len(dst)]
+}
+
+// panelFast is panelGo with assembly for a panel whose columns are all there.
+func (p *PackedInt8) panelFast(dst []float32, ldd int, q *Rows8, i0, i1, from int, e Epilogue) {
+	t := p.tiles(q, i0, i1, from)
+	t.d, t.ldd = &dst[i0*ldd+from], uintptr(ldd)*4
 	if e.Bias != nil {
-		addTo(res, e.Bias[from:])
+		t.bias = &e.Bias[from]
 	}
 	if e.Add != nil {
-		addTo(res, e.Add[row*e.AddStride+from:])
+		t.init, t.ldi = &e.Add[i0*e.AddStride+from], uintptr(e.AddStride)*4
 	}
+	int8Fast(&t)
 	if e.Act != Identity {
-		activate(res, e.Act)
-	}
-	copy(dst, res)
-}
-
-// int8Go is the specification of the integer product: exact sums of a tile of
-// rows times one panel of weights.
-func int8Go(tile *[int8Rows * panel8]int32, a []uint8, w []int8, rows, k int) {
-	clear(tile[:])
-	for r := range rows {
-		for i, x := range a[r*k : (r+1)*k] {
-			for j := range panel8 {
-				tile[r*panel8+j] += int32(x) * int32(w[i/4*4*panel8+j*4+i%4])
-			}
+		for r := i0; r < i1; r++ {
+			activate(dst[r*ldd+from:][:panel8], e.Act)
 		}
 	}
 }
 
-func finishGo(out *[panel8]float32, sums []int32, scales []float32, columns []int32, scale float32, zero int32) {
-	for j := range out {
-		out[j] = float32(sums[j]-zero*columns[j]) * (scale * scales[j])
+// lastPanel is panelFast for fewer columns, by way of the stack.
+func (p *PackedInt8) lastPanel(dst []float32, ldd int, q *Rows8, i0, i1, from, cols int, e Epilogue) {
+	var out, bias, add [panel8]float32
+	if e.Bias != nil {
+		copy(bias[:cols], e.Bias[from:])
+	}
+	for r := i0; r < i1; r++ {
+		t := p.tiles(q, r, r+1, from)
+		t.d, t.ldd, t.bias, t.init = &out[0], panel8*4, &bias[0], &add[0]
+		if e.Add != nil {
+			copy(add[:cols], e.Add[r*e.AddStride+from:])
+		}
+		int8Fast(&t)
+		if e.Act != Identity {
+			activate(out[:cols], e.Act)
+		}
+		copy(dst[r*ldd+from:], out[:cols])
+	}
+}
+
+// tiles8 describes rows times one panel of eight-bit weights to the assembly.
+// Strides count bytes. The kernel moves the pointers along.
+type tiles8 struct {
+	a, b                  *uint8
+	d, init, bias, scales *float32
+	sums                  *int32
+	rowScale              *float32
+	rowZero, rowShift     *int32
+	lda, ldd, ldi         uintptr
+	k, rows               int
+}
+
+func (p *PackedInt8) tiles(q *Rows8, i0, i1, from int) tiles8 {
+	return tiles8{
+		a: &q.data[i0*q.stride], b: &p.data[from*q.stride], lda: uintptr(q.stride),
+		init: &zeros[0], bias: &zeros[0], scales: &p.scale[from], sums: &p.sums[from],
+		rowScale: &q.scale[i0], rowZero: &q.zero[i0], rowShift: &q.shift[i0],
+		k: q.stride, rows: i1 - i0,
 	}
 }

@@ -20,11 +20,11 @@ func checkInt8(t *testing.T, a, w []float32, s shape, e Epilogue) {
 		for j := range s.n {
 			var sum int64
 			for x := range s.k {
-				weight := p.data[j/panel8*panel8*q.stride+x/4*4*panel8+j%panel8*4+x%4]
+				weight := int64(p.data[j/panel8*panel8*q.stride+x/4*4*panel8+j%panel8*4+x%4]) - weightMax
 				if weight < -weightMax || weight > weightMax || q.data[i*q.stride+x] > actMax {
 					t.Fatalf("%v: quantised number out of range", s)
 				}
-				sum += int64(int32(q.data[i*q.stride+x])-q.zero[i]) * int64(weight)
+				sum += int64(int32(q.data[i*q.stride+x])-q.zero[i]) * weight
 			}
 			want := float64(float32(sum) * (q.scale[i] * p.scale[j]))
 			size := math.Abs(want)

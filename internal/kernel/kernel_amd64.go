@@ -18,6 +18,13 @@ func detect() int {
 	return portable
 }
 
+func levelName() string {
+	if level == avx2 {
+		return "avx2"
+	}
+	return "portable"
+}
+
 func accelerated() bool { return level != portable }
 
 // panelWidth is the number of columns in a panel of packed weights.

@@ -7,6 +7,8 @@ package kernel
 
 func accelerated() bool { return false }
 
+func levelName() string { return "portable" }
+
 func panelWidth() int { return 24 }
 
 func dotFast(a, b []float32) float32                          { panic("unreachable") }
@@ -32,3 +34,5 @@ func rangeFast(x []float32) (lo, hi float32)                       { panic("unre
 func quantiseFast(q []uint8, x []float32, inv float32, zero int32) { panic("unreachable") }
 func transposeFast(dst, src []float32, rows, cols, ldd, lds int)   { panic("unreachable") }
 func depthwiseFast(d, s, w, b []float32, pixels, width, ch int)    { panic("unreachable") }
+
+func int8Fast(t *tiles8) { panic("unreachable") }

@@ -13,9 +13,6 @@ type tiles struct {
 	k, blocks           int
 }
 
-// zeros stand for a bias or an addend that is not there.
-var zeros [ColumnStep]float32
-
 // kBlock is how much of k is done at once, so that a panel's part stays in
 // the first-level cache while the rows go by.
 const kBlock = 256

@@ -54,6 +54,11 @@ func depthwiseFast(dst, src, weights, bias []float32, pixels, width, ch int) {
 	depthwiseAVX2(&t)
 }
 
+func int8Fast(t *tiles8) { int8AVX2(t) }
+
+//go:noescape
+func int8AVX2(t *tiles8)
+
 //go:noescape
 func maxAVX2(x *float32, n int) float32
 
