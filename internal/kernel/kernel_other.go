@@ -11,6 +11,8 @@ func levelName() string { return "portable" }
 
 func panelWidth() int { return 24 }
 
+func panelLanes() int { return 8 }
+
 func dotFast(a, b []float32) float32                          { panic("unreachable") }
 func axpyFast(alpha float32, x, y []float32)                  { panic("unreachable") }
 func gatherFast(y, w []float32, idx []uint32, val []float32)  { panic("unreachable") }
