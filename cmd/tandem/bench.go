@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,10 @@ type benchOffloadCmd struct {
 	Alpha []string `default:"0.05,0.1" placeholder:"SHARE" help:"Tolerated disagreement with the teacher; several after commas."`
 	Delta string   `default:"0.1" placeholder:"SHARE" help:"Probability that the promise is wrong."`
 	Seeds int      `default:"20" help:"How often the rows are split anew."`
+
+	Limit   int    `placeholder:"N" help:"Use only N of the rows of every seed; the smaller are part of the larger."`
+	Splits  string `placeholder:"FILE" help:"Write the rows and the parts of every seed to this file for another program, and measure nothing."`
+	Answers string `placeholder:"FILE" help:"Judge the answers another program gave to those parts, in place of a student's."`
 }
 
 // Help implements kong.HelpProvider.
@@ -54,6 +59,9 @@ func (benchOffloadCmd) Help() string {
 
 // Run measures and prints.
 func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
+	if c.Splits != "" {
+		return c.writeSplits()
+	}
 	results, err := c.measure(ctx, sys)
 	if err != nil {
 		return err
@@ -65,16 +73,38 @@ func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 	return err
 }
 
-func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
-	o := bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds}
-	var err error
+func (c *benchOffloadCmd) offload() (o bench.Offload, err error) {
+	o = bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds, Limit: c.Limit, Answers: c.Answers}
 	if o.Families, err = bench.Families(all.Families(), c.Family); err != nil {
-		return nil, err
+		return o, err
 	}
 	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
-		return nil, err
+		return o, err
 	}
-	if o.Delta, err = number("--delta", c.Delta); err != nil {
+	o.Delta, err = number("--delta", c.Delta)
+	return o, err
+}
+
+func (c *benchOffloadCmd) writeSplits() (err error) {
+	o, err := c.offload()
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(c.Splits)
+	if err != nil {
+		return fmt.Errorf("write the splits: %w", err)
+	}
+	defer func() {
+		if closed := f.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("write the splits: %w", closed)
+		}
+	}()
+	return o.WriteSplits(f)
+}
+
+func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
+	o, err := c.offload()
+	if err != nil {
 		return nil, err
 	}
 	return benched(sys, "seeds", func(progress func(done, total int)) ([]bench.OffloadResult, error) {
