@@ -172,6 +172,9 @@ func (r *answersFile) trial(rows parts, seed uint64) (*trial, error) {
 		}
 		return t, nil
 	}
+	if len(rows.certify) == 0 {
+		return t, nil
+	}
 	if t.cert, err = a.Certify.beside(rows.certify, seed, "certify"); err != nil {
 		return nil, err
 	}

@@ -45,13 +45,14 @@ type OffloadResult struct {
 	Seeds   int      `json:"seeds"`
 	Limit   int      `json:"limit,omitempty"` // rows of a seed, when not all of them
 
-	ServedMean       float64 `json:"served_mean"`       // share of test rows answered by the student
-	ServedSD         float64 `json:"served_sd"`         // over the seeds
-	DisagreementMean float64 `json:"disagreement_mean"` // among served test rows, over seeds that serve any
-	Violations       int     `json:"violations"`        // seeds whose test disagreement exceeds alpha
-	Clear            int     `json:"violations_clear"`  // of those, seeds whose excess the size of the test part does not explain (one-sided, 5 %)
-	Within           bool    `json:"within"`            // that many violations are no surprise if each has probability delta
-	Refused          int     `json:"refused"`           // seeds without a certificate, which serve nothing
+	ServedMean       float64   `json:"served_mean"`       // share of test rows answered by the student
+	ServedSD         float64   `json:"served_sd"`         // over the seeds
+	DisagreementMean float64   `json:"disagreement_mean"` // among served test rows, over seeds that serve any
+	ServedBySeed     []float64 `json:"served_by_seed"`
+	Violations       int       `json:"violations"`       // seeds whose test disagreement exceeds alpha
+	Clear            int       `json:"violations_clear"` // of those, seeds whose excess the size of the test part does not explain (one-sided, 5 %)
+	Within           bool      `json:"within"`           // that many violations are no surprise if each has probability delta
+	Refused          int       `json:"refused"`          // seeds without a certificate, which serve nothing
 
 	Agreement       float64  `json:"agreement"`                  // with the teacher, were the student to answer every test row
 	AccuracyCascade *float64 `json:"accuracy_cascade,omitempty"` // against gold: the student where certified, else the teacher
@@ -263,7 +264,7 @@ func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 			r.Clear += one(d > alpha && 1-certify.BinomialTail(s.served, alpha, s.wrong-1) < 0.05)
 		}
 	}
-	r.ServedMean, r.ServedSD = mean(served), deviation(served)
+	r.ServedMean, r.ServedSD, r.ServedBySeed = mean(served), deviation(served), served
 	r.DisagreementMean, r.Agreement = mean(disagreement), mean(agree)
 	r.Within = r.Violations == 0 || 1-certify.BinomialTail(o.Seeds, o.Delta, r.Violations-1) >= 0.05
 	if o.Source.Gold != "" {
