@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline, make_union
 
-FOLDS = 5
+FOLDS = 3
 
 
 @dataclass
@@ -65,7 +65,6 @@ class Logistic:
     """scikit-learn's LogisticRegression at its defaults, C chosen by cross-validation on the fit rows."""
 
     grid = (1, 4, 16, 64)
-    folds = FOLDS
 
     def __init__(self, task):
         self.task = task
@@ -79,7 +78,7 @@ class Logistic:
     def answers(self, fit, certify, test, alpha):
         start = time.perf_counter()
         x, y = self.inputs(fit), self.task.y[fit]
-        plan, best = folds(y, k=self.folds), None
+        plan, best = folds(y), None
         for c in self.grid:
             codes, scores = np.zeros(len(y), int), np.zeros(len(y))
             for a, b in plan:
@@ -117,7 +116,6 @@ class TfidfLogistic(Logistic):
 
     name = "logistic regression on TF-IDF"
     grid = (4, 16, 64)
-    folds = 3
 
     def model(self, c):
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -154,7 +152,7 @@ class Shadow:
         table = self.compile(fit, alpha)
         train = time.perf_counter() - start
         codes, scores = np.zeros(len(fit), int), np.zeros(len(fit))
-        for a, b in folds(self.task.y[fit], k=3):
+        for a, b in folds(self.task.y[fit]):
             codes[b], scores[b] = self.top(self.compile(fit[a], alpha, student=table.student, C=table.C), fit[b])
         line = {"fit": self.task.part(codes, scores), "train_s": train, "note": f"{table.student}, C={table.C}"}
         for name, rows in (("certify", certify), ("test", test)):
