@@ -20,6 +20,7 @@ import numpy as np  # noqa: E402
 
 import minilm  # noqa: E402
 import ocats  # noqa: E402
+import tables  # noqa: E402
 from rivals import RIVALS, Task  # noqa: E402
 
 BANKING = ["--csv", "banking77_gpt/train_gold.csv", "--text", "text", "--teacher", "label", "--test", "banking77_gpt/test_gpt.csv"]
@@ -191,6 +192,7 @@ def main():
     p.add_argument("--tandem", default="./tandem", help="the program to measure")
     p.add_argument("--data", type=Path, default=os.environ.get("TANDEM_DATA", "../shared/data"), help="folder with the public data sets")
     p.add_argument("--work", type=Path, required=True, help="folder for answers, vectors and results")
+    p.add_argument("--docs", type=Path, help="also write the tables into this document, between <!-- bench peers --> and <!-- end -->")
     p.add_argument("--only", action="append", choices=sections, help="only this section; repeat for several")
     p.add_argument("--rows", action="append", choices=ROWS, help="only these rows; repeat for several")
     p.add_argument("--rival", action="append", choices=["tandem", *RIVALS, "ocats"], help="only this program; repeat for several")
@@ -205,6 +207,10 @@ def main():
     for name, section in sections.items():
         if not args.only or name in args.only:
             section(bench)
+    text = tables.write(args.work / "results.jsonl", {name: title for name, (title, *_) in ROWS.items()})
+    (args.work / "tables.md").write_text(text)
+    if args.docs:
+        tables.put(args.docs, "peers", text)
 
 
 if __name__ == "__main__":

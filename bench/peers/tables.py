@@ -93,8 +93,17 @@ def stream(lines):
     return table(["program", "λ", "thresholds or α", "right", "calls", "discounted", "±"], body) if body else ""
 
 
-def write(results, path, titles):
+def write(results, titles):
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     parts = {"Certified offload": offload(lines, titles), "Labels before the first certificate, α 10 %": first(lines),
              "Accuracy without a gate": accuracy(lines), "Encoder": encoder(lines), "Stream": stream(lines)}
-    path.write_text("\n".join(f"### {head}\n\n{body}" for head, body in parts.items() if body))
+    return "\n".join(f"### {head}\n\n{body}" for head, body in parts.items() if body)
+
+
+def put(document, name, text):
+    """Replace what stands between the two comments."""
+    head, mark, rest = document.read_text().partition(f"<!-- bench {name} -->\n")
+    _, end, tail = rest.partition("<!-- end -->")
+    if not mark or not end:
+        raise SystemExit(f"{document} has no <!-- bench {name} --> that ends in <!-- end -->")
+    document.write_text(head + mark + text + end + tail)
