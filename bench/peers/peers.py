@@ -115,10 +115,14 @@ class Bench:
                 rival, path = kind(task), self.work / f"{rows}-{key}.answers"
                 self.answered(path, kind.name, some, lambda *p, r=rival: r.answers(*p, 0.05))
                 self.judge(rows, key, flags, alphas, len(some), path)
+                said = {line["seed"]: line for line in map(json.loads, path.read_text().splitlines())}
                 for alpha in alphas if hasattr(kind, "own_gate") else []:
                     own = self.work / f"{rows}-{key}-own-{alpha}.answers"
-                    self.answered(own, kind.own_gate, some, lambda *p, r=rival, a=float(alpha): r.own(*p, a, DELTA))
-                    self.judge(rows, key + " own", flags, [alpha], len(some), own)
+                    judged = {s: (said[s], *p) for s, p in some.items() if key == "shadow" or s <= self.args.own_seeds}
+                    if not judged:
+                        continue
+                    self.answered(own, kind.own_gate, judged, lambda *p, r=rival, a=float(alpha): r.own(*p, a, DELTA))
+                    self.judge(rows, key + " own", flags, [alpha], len(judged), own)
 
     def first(self):
         """Labels that are needed before there is a first certificate at 10 %."""
@@ -200,6 +204,7 @@ def main():
     p.add_argument("--seeds", type=int, default=20)
     p.add_argument("--accuracy-seeds", type=int, default=3, help="trainings of tandem for the accuracy; rivals train once")
     p.add_argument("--slow-seeds", type=int, default=5, help="seeds of rivals that train for minutes")
+    p.add_argument("--own-seeds", type=int, default=5, help="seeds of TRACER's own gate, which trains anew for each alpha")
     args = p.parse_args()
     args.data = Path(args.data)
     args.rival = args.rival or ["tandem", *RIVALS, "ocats"]
