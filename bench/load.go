@@ -37,6 +37,7 @@ type LoadResult struct {
 	Failed   int           // answered with another status, or not with what is wanted
 	Elapsed  time.Duration // of the whole run
 	P50, P99 time.Duration // of one answer
+	CPU      time.Duration // processor time of this process, the generator's included; 0 where it is not known
 	Sample   []byte        // the body of one answer, to look at
 }
 
@@ -60,6 +61,7 @@ func (l Load) Run(ctx context.Context) (LoadResult, error) {
 		took    = make([]time.Duration, l.Requests)
 		samples = make([][]byte, l.Connections)
 		start   = time.Now()
+		cpu     = processorTime()
 	)
 	for c := range l.Connections {
 		group.Go(func() {
@@ -72,13 +74,14 @@ func (l Load) Run(ctx context.Context) (LoadResult, error) {
 	}
 	group.Wait()
 	elapsed := time.Since(start)
+	cpu = processorTime() - cpu
 	if err := context.Cause(ctx); err != nil {
 		return LoadResult{}, err
 	}
 	slices.Sort(took)
 	r := LoadResult{
 		Requests: l.Requests - int(failed.Load()), Failed: int(failed.Load()), Elapsed: elapsed,
-		P50: took[len(took)/2], P99: took[len(took)*99/100],
+		P50: took[len(took)/2], P99: took[len(took)*99/100], CPU: cpu,
 	}
 	for _, s := range samples {
 		if s != nil {

@@ -50,6 +50,7 @@ type ServeSide struct {
 	P50       float64    `json:"p50_us"`
 	P50Range  [2]float64 `json:"p50_us_range"`
 	P99       float64    `json:"p99_us"`
+	CPU       float64    `json:"cpu_us"` // processor time an answer took, the load generator's included; 0 where it is not known
 	AnswerLen int        `json:"answer_bytes"`
 }
 
@@ -137,13 +138,14 @@ func (s Serve) compare(ours, bare []LoadResult) ServeResult {
 }
 
 func side(rounds []LoadResult) ServeSide {
-	var rps, p50, p99 []float64
+	var rps, p50, p99, cpu []float64
 	for _, r := range rounds {
 		rps = append(rps, r.RPS())
 		p50 = append(p50, float64(r.P50.Nanoseconds())/1e3)
 		p99 = append(p99, float64(r.P99.Nanoseconds())/1e3)
+		cpu = append(cpu, float64(r.CPU.Nanoseconds())/1e3/float64(r.Requests+r.Failed))
 	}
-	return ServeSide{median(rps), span(rps), median(p50), span(p50), median(p99), len(rounds[0].Sample)}
+	return ServeSide{median(rps), span(rps), median(p50), span(p50), median(p99), median(cpu), len(rounds[0].Sample)}
 }
 
 // span is the smallest and the largest value.

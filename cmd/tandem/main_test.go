@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "freeport": freePort, "ready": ready, "until": until, "metric": metric, "hangup": hangup,
+			"status": status, "freeport": freePort, "ready": ready, "until": until, "says": says, "metric": metric, "hangup": hangup,
 		},
 	})
 }
@@ -109,6 +109,20 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(100 * time.Millisecond) // as in ready
 	}
 	ts.Fatalf("%v never succeeds: %v", args, err)
+}
+
+// says repeats a command until what it prints matches a pattern.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	want, got := regexp.MustCompile("(?m)"+args[0]), ""
+	for range 100 {
+		if err := ts.Exec(args[1], args[2:]...); err == nil {
+			if got = ts.ReadFile("stdout"); want.MatchString(got) {
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond) // as in ready
+	}
+	ts.Fatalf("%v never says %q, but %q", args[1:], args[0], got)
 }
 
 // writeLog writes n answered questions of three kinds that words tell apart.

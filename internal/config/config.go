@@ -51,8 +51,8 @@ type Limits struct {
 	Concurrent int `yaml:"concurrent" jsonschema:"minimum=1"`
 	// Batch is the number of lines of one batch answered at the same time.
 	Batch int `yaml:"batch" jsonschema:"minimum=1"`
-	// ReadTimeout bounds the time a client may take to send a body, or the
-	// next line of a batch.
+	// ReadTimeout bounds the time a client may take to send a body, the next
+	// line of a batch, or the next piece of an import.
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// Drain is how long a stopping server waits for requests in flight.
 	Drain time.Duration `yaml:"drain"`

@@ -22,6 +22,10 @@ type Options struct {
 	Queue      int   // traces waiting at most, default 16,384; more are dropped and counted
 	QueueBytes int64 // bytes of inputs waiting at most, default 256 MiB
 	Batch      int   // traces in one transaction at most, default 1,024
+	// Linger is how long traces that nobody waits for gather before they are
+	// stored together, default 50 ms, negative for not at all: a transaction
+	// costs as much as storing dozens of traces.
+	Linger time.Duration
 
 	// SampleServed is the share, in (0, 1], of accepted answers without audit
 	// that are stored; 0 means 1. Everything else is always stored. Which ones
@@ -48,9 +52,10 @@ const chunkBytes = 16 << 20
 // Log is a bounded queue in front of a Writer. Run must be running for
 // anything to be stored; all methods are safe for concurrent use.
 type Log struct {
-	w    Writer
-	opt  Options
-	wake chan struct{} // holds a token when an idle Run has work
+	w     Writer
+	opt   Options
+	wake  chan struct{} // holds a token when an idle Run has work
+	hurry chan struct{} // holds a token when a lingering Run should go on
 
 	mu     sync.Mutex
 	chunks []*chunk // the oldest first; only the last may grow
@@ -96,13 +101,16 @@ func New(w Writer, opt Options) *Log {
 	if opt.SampleServed <= 0 || opt.SampleServed > 1 {
 		opt.SampleServed = 1
 	}
+	if opt.Linger == 0 {
+		opt.Linger = 50 * time.Millisecond
+	}
 	if opt.Drain <= 0 {
 		opt.Drain = 10 * time.Second
 	}
 	if opt.MaxPause <= 0 {
 		opt.MaxPause = 5 * time.Second
 	}
-	return &Log{w: w, opt: opt, wake: make(chan struct{}, 1)}
+	return &Log{w: w, opt: opt, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 }
 
 // Append queues a trace and returns at once: tandem.Queued, tandem.Skipped
@@ -156,11 +164,10 @@ func (l *Log) append(t *tandem.Trace, wait bool) (tandem.Recorded, *fate) {
 		}
 		f = c.fate
 	}
+	pressing := l.pressing()
 	l.mu.Unlock()
 	l.queued.Add(1)
-	if idle {
-		l.rouse()
-	}
+	l.rouse(idle, pressing)
 	return tandem.Queued, f
 }
 
@@ -180,10 +187,9 @@ func (l *Log) Label(ctx context.Context, label store.Label) error {
 			c := l.tail()
 			c.batch.Labels = append(c.batch.Labels, label)
 			l.labels++
+			pressing := l.pressing()
 			l.mu.Unlock()
-			if idle {
-				l.rouse()
-			}
+			l.rouse(idle, pressing)
 			return nil
 		}
 		if l.room == nil {
@@ -206,7 +212,7 @@ func (l *Log) Label(ctx context.Context, label store.Label) error {
 func (l *Log) tail() *chunk {
 	if n := len(l.chunks); n > 0 {
 		c := l.chunks[n-1]
-		if len(c.batch.Traces) < l.opt.Batch && len(c.batch.Labels) < l.opt.Batch && c.bytes < chunkBytes {
+		if !c.full(l.opt.Batch) {
 			return c
 		}
 	}
@@ -220,9 +226,42 @@ func (l *Log) tail() *chunk {
 	return c
 }
 
-func (l *Log) rouse() {
+// full says whether a chunk is as large as a transaction of so many items may
+// be.
+func (c *chunk) full(batch int) bool {
+	return len(c.batch.Traces) >= batch || len(c.batch.Labels) >= batch || c.bytes >= chunkBytes
+}
+
+// pressing says whether what is queued should not wait for more to come with
+// it: somebody waits for it, it fills a transaction, or the queue fills up.
+// The caller holds l.mu.
+func (l *Log) pressing() bool {
+	switch len(l.chunks) {
+	case 0:
+		return false
+	case 1:
+		c := l.chunks[0]
+		return c.fate != nil || c.full(l.opt.Batch) ||
+			2*l.traces >= l.opt.Queue || 8*l.labels >= l.opt.Queue || 2*l.bytes >= l.opt.QueueBytes
+	default:
+		return true
+	}
+}
+
+// rouse wakes a Run that was idle, and hurries one that lingers.
+func (l *Log) rouse(idle, pressing bool) {
+	if idle {
+		signal(l.wake)
+	}
+	if pressing {
+		signal(l.hurry)
+	}
+}
+
+// signal puts a token into the channel if there is none.
+func signal(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

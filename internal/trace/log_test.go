@@ -76,6 +76,9 @@ func item(i int) tandem.Trace {
 // Run said.
 func start(t *testing.T, w Writer, opt Options) (*Log, func() error) {
 	t.Helper()
+	if opt.Linger == 0 {
+		opt.Linger = -1
+	}
 	l := New(w, opt)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -147,6 +150,47 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+func TestTracesGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newShelf()
+		l, stop := start(t, w, Options{Batch: 100, Queue: 1000, Linger: 50 * time.Millisecond})
+		stored := func() int { synctest.Wait(); n, _ := w.count(); return n }
+		for i := range 10 { // 40 ms
+			l.Append(item(i))
+			time.Sleep(4 * time.Millisecond)
+		}
+		if n := stored(); n != 0 {
+			t.Errorf("%d traces stored after 40 ms", n)
+		}
+		time.Sleep(11 * time.Millisecond)
+		if n := stored(); n != 10 || len(w.batches) != 1 {
+			t.Errorf("%d traces in %d transactions after 51 ms, want 10 in 1", n, len(w.batches))
+		}
+		// What fills a transaction, or what somebody waits for, goes at once,
+		// and takes with it what came before.
+		for i := 10; i < 115; i++ {
+			l.Append(item(i))
+		}
+		if n := stored(); n != 110 {
+			t.Errorf("%d traces stored, want the 100 of a full transaction beside the first 10", n)
+		}
+		begin := time.Now()
+		if got := l.Record(t.Context(), item(200)); got != tandem.Stored || time.Since(begin) != 0 {
+			t.Errorf("recorded %s after %s", got, time.Since(begin))
+		}
+		if n := stored(); n != 116 {
+			t.Errorf("%d traces stored, want 116", n)
+		}
+		// A queue that fills up does not wait either.
+		for i := 300; i < 350; i++ {
+			l.Append(item(i))
+		}
+		if err := stop(); err != nil || stored() != 166 {
+			t.Errorf("%d traces stored at the end, want 166 (%v)", stored(), err)
+		}
+	})
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newShelf()
@@ -194,6 +238,8 @@ func TestQueueBoundsBytes(t *testing.T) {
 		w := newShelf()
 		w.takes = time.Second
 		l, _ := start(t, w, Options{QueueBytes: 1000})
+		l.Append(item(9))
+		synctest.Wait() // the writer is busy with it
 		large := item(0)
 		large.Input = tandem.TextInput(strings.Repeat("x", 5000))
 		if got := l.Append(large); got != tandem.Queued {
@@ -202,6 +248,7 @@ func TestQueueBoundsBytes(t *testing.T) {
 		if got := l.Append(item(1)); got != tandem.Dropped {
 			t.Errorf("beyond the bytes: %s", got)
 		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if got := l.Append(item(2)); got != tandem.Queued {
 			t.Errorf("after the large one was taken: %s", got)

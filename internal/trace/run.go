@@ -15,11 +15,15 @@ const (
 	isolateAfter = 3 // failed tries after which a batch is suspected of holding something unstorable
 )
 
-// Run stores what is queued, a transaction after the other, until ctx ends;
-// then it refuses new traces and stores the rest within Options.Drain. The
-// error says how much was lost.
+// Run stores what is queued, a transaction after the other, until ctx ends: at
+// once when a Record waits, after Options.Linger otherwise. Then it refuses
+// new traces and stores the rest within Options.Drain. The error says how much
+// was lost.
 func (l *Log) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for ctx.Err() == nil {
+		l.gather(ctx, timer)
 		c := l.take()
 		if c == nil {
 			select {
@@ -33,6 +37,29 @@ func (l *Log) Run(ctx context.Context) error {
 		}
 	}
 	return l.drain(ctx, l.take())
+}
+
+// gather lets traces come together while nobody waits for them.
+func (l *Log) gather(ctx context.Context, timer *time.Timer) {
+	if l.opt.Linger < 0 {
+		return
+	}
+	timer.Reset(l.opt.Linger)
+	for {
+		l.mu.Lock()
+		linger := len(l.chunks) > 0 && !l.pressing()
+		l.mu.Unlock()
+		if !linger {
+			return
+		}
+		select {
+		case <-l.hurry:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // drain closes the log and stores c and what else is queued.
@@ -66,9 +93,7 @@ func (l *Log) drain(ctx context.Context, c *chunk) error {
 	return err
 }
 
-// take removes the oldest chunk, full or not, and makes it fit for storing:
-// what came while the last transaction was under way goes together, and a
-// lone trace goes at once.
+// take removes the oldest chunk, full or not, and makes it fit for storing.
 func (l *Log) take() *chunk {
 	l.mu.Lock()
 	if len(l.chunks) == 0 {

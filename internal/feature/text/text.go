@@ -35,10 +35,10 @@ type Vector struct {
 	End    [Blocks]int // block b is Keys[End[b-1]:End[b]]
 	Words  int         // words read
 
-	runes []rune
-	words []word
-	table []uint32 // open addressing: index into Keys plus one
-	mask  uint32
+	runes  []rune
+	words  []word
+	hashes []uint64 // of all features, repeated ones too
+	table  []uint64 // open addressing: key in the high half, index into Keys plus one in the low
 }
 
 // word is a span of the lower-cased runes and its hash.
@@ -189,73 +189,99 @@ func mix(h, x uint64) uint64 {
 
 // features derives the keys of all blocks from the words.
 func (v *Vector) features() {
-	v.Keys, v.Counts, v.Words = v.Keys[:0], v.Counts[:0], len(v.words)
+	v.Words = len(v.words)
+	// No character begins more than four pieces and no word more than four of
+	// the other features.
 	v.reserve(4*len(v.words) + 4*len(v.runes))
-	w := v.words
+	w, h := v.words, v.hashes[:0]
 	for i := range w {
-		v.add(w[i].hash)
+		h = append(h, w[i].hash)
 		if i+1 < len(w) {
-			v.add(mix(mix(seedPair, w[i].hash), w[i+1].hash))
+			h = append(h, mix(mix(seedPair, w[i].hash), w[i+1].hash))
 		}
 	}
-	v.End[Word] = len(v.Keys)
+	v.count(Word, h)
+	h = h[:0]
 	for i := range w {
 		if i+2 < len(w) {
-			v.add(mix(mix(seedSkip, w[i].hash), w[i+2].hash))
+			h = append(h, mix(mix(seedSkip, w[i].hash), w[i+2].hash))
 		}
 		if i+3 < len(w) {
-			v.add(mix(mix(seedSkip, w[i].hash), w[i+3].hash))
+			h = append(h, mix(mix(seedSkip, w[i].hash), w[i+3].hash))
 		}
 	}
-	v.End[Skip] = len(v.Keys)
+	v.count(Skip, h)
+	h = h[:0]
 	for i := range w {
-		v.pieces(v.runes[w[i].from:w[i].to])
+		h = pieces(h, v.runes[w[i].from:w[i].to])
 	}
-	v.End[Char] = len(v.Keys)
+	v.count(Char, h)
 }
 
-// pieces adds the character 2- to 5-grams of one word with its edges.
-func (v *Vector) pieces(r []rune) {
-	for i := range r {
-		h := mix(seedChar, uint64(r[i]))
-		for _, c := range r[i+1 : min(i+5, len(r))] {
-			h = mix(h, uint64(c))
-			v.add(h)
+// pieces appends the character 2- to 5-grams of one word with its edges; h
+// has room for them.
+func pieces(h []uint64, r []rune) []uint64 {
+	n := len(h)
+	h = h[:cap(h)]
+	// The last four characters begin fewer than four pieces.
+	for len(r) >= 5 {
+		a := mix(mix(seedChar, uint64(r[0])), uint64(r[1]))
+		b := mix(a, uint64(r[2]))
+		c := mix(b, uint64(r[3]))
+		to := h[n : n+4]
+		to[0], to[1], to[2], to[3] = a, b, c, mix(c, uint64(r[4]))
+		n += 4
+		r = r[1:]
+	}
+	for ; len(r) >= 2; r = r[1:] {
+		x := mix(seedChar, uint64(r[0]))
+		for _, c := range r[1:] {
+			x = mix(x, uint64(c))
+			h[n] = x
+			n++
 		}
 	}
+	return h[:n]
 }
 
-// reserve empties the table and sizes it for n keys at half load.
+// reserve empties the vector and makes room for n features, the table at most
+// half full.
 func (v *Vector) reserve(n int) {
 	size := 64
 	for size < 2*n {
 		size *= 2
 	}
-	if size > len(v.table) {
-		v.table = make([]uint32, size)
+	if size > cap(v.table) {
+		v.table = make([]uint64, size)
+		v.hashes = make([]uint64, size/2)
+		v.Keys, v.Counts = make([]uint32, 0, size/2), make([]uint16, 0, size/2)
 	}
-	v.mask = uint32(size - 1)
-	clear(v.table[:size])
+	v.table = v.table[:size]
+	v.Keys, v.Counts = v.Keys[:0], v.Counts[:0]
+	clear(v.table)
 }
 
-// add counts one occurrence of a feature.
-func (v *Vector) add(h uint64) {
-	key := uint32(h)
-	for slot := uint32(h>>32) & v.mask; ; slot = (slot + 1) & v.mask {
-		at := v.table[slot]
-		if at == 0 {
-			v.Keys = append(v.Keys, key)
-			v.Counts = append(v.Counts, 1)
-			v.table[slot] = uint32(len(v.Keys))
-			return
+// count ends a block: it counts the occurrences of the features given.
+func (v *Vector) count(block int, hashes []uint64) {
+	n := len(v.Keys)
+	keys, counts, table := v.Keys[:cap(v.Keys)], v.Counts[:cap(v.Counts)], v.table
+	for _, h := range hashes {
+		key := uint32(h)
+		slot := int(h>>32) & (len(table) - 1)
+		at := table[slot]
+		for at != 0 && uint32(at>>32) != key {
+			slot = (slot + 1) & (len(table) - 1)
+			at = table[slot]
 		}
-		if v.Keys[at-1] == key {
-			if v.Counts[at-1] < 1<<16-1 {
-				v.Counts[at-1]++
-			}
-			return
+		if at == 0 {
+			keys[n], counts[n] = key, 1
+			n++
+			table[slot] = uint64(key)<<32 | uint64(n)
+		} else if c := &counts[uint32(at)-1]; *c < 1<<16-1 {
+			*c++
 		}
 	}
+	v.Keys, v.Counts, v.End[block] = keys[:n], counts[:n], n
 }
 
 // Fits says why text features cannot serve a task, or nil.

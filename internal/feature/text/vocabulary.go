@@ -15,6 +15,8 @@ type Sparse struct {
 	Index  []uint32
 	Value  []float32
 	Unseen float32 // share of the text's keys that the vocabulary lacks, in [0, 1]
+
+	slots []slot // where the keys of a block should be
 }
 
 // Vocabulary maps keys to consecutive rows with their inverse document
@@ -26,11 +28,16 @@ type Vocabulary struct {
 	mask  uint32
 }
 
-type slot struct {
-	key uint32
-	row uint32  // plus one; 0 is empty
-	idf float32 // repeated here to save a cache miss
-}
+// slot holds a key in the high half and its row plus one in the low half; 0
+// is empty.
+type slot uint64
+
+func newSlot(key uint32, row int) slot { return slot(key)<<32 | slot(row+1) }
+
+func (s slot) key() uint32 { return uint32(s >> 32) }
+
+// row is the row plus one, 0 of an empty slot.
+func (s slot) row() uint32 { return uint32(s) }
 
 // Corpus counts keys over many texts, to choose a vocabulary from.
 type Corpus struct {
@@ -83,10 +90,10 @@ func index(keys []uint32, idf []float32) *Vocabulary {
 	v := &Vocabulary{keys: keys, idf: idf, slots: make([]slot, size), mask: uint32(size - 1)}
 	for row, k := range keys {
 		s := spread(k) & v.mask
-		for v.slots[s].row != 0 {
+		for v.slots[s] != 0 {
 			s = (s + 1) & v.mask
 		}
-		v.slots[s] = slot{k, uint32(row) + 1, idf[row]}
+		v.slots[s] = newSlot(k, row)
 	}
 	return v
 }
@@ -96,11 +103,11 @@ func spread(k uint32) uint32 { k *= 0x9e3779b1; return k ^ k>>15 }
 // Len is the number of rows.
 func (v *Vocabulary) Len() int { return len(v.keys) }
 
-// find returns the slot of a key, an empty one when it is unknown.
-func (v *Vocabulary) find(k uint32) *slot {
+// find returns the row of a key plus one, 0 when it is unknown.
+func (v *Vocabulary) find(k uint32) uint32 {
 	for s := spread(k) & v.mask; ; s = (s + 1) & v.mask {
-		if e := &v.slots[s]; e.key == k || e.row == 0 {
-			return e
+		if e := v.slots[s]; e.key() == k || e == 0 {
+			return e.row()
 		}
 	}
 }
@@ -112,40 +119,71 @@ type Weights [Blocks]float32
 // idf, each block scaled to the length w gives it, blocks of length 0 left
 // out. Unknown keys are left out and counted.
 func (v *Vocabulary) Weigh(x *Vector, w Weights, s *Sparse) {
-	s.Index, s.Value = s.Index[:0], s.Value[:0]
-	missing, total := 0, 0
+	if n := len(x.Keys); cap(s.Index) < n || cap(s.slots) < n {
+		s.Index, s.Value, s.slots = make([]uint32, n), make([]float32, n), make([]slot, n)
+	}
+	found, total := 0, 0
 	for b := range Blocks {
 		if w[b] == 0 {
 			continue
 		}
 		from, to := x.Block(b)
-		start := len(s.Index)
-		var sum float32
-		for i := from; i < to; i++ {
-			e := v.find(x.Keys[i])
-			if e.row == 0 {
-				missing++
-				continue
-			}
-			t := e.idf
-			if c := x.Counts[i]; c > 1 {
-				t *= 1 + logCount(c)
-			}
-			sum += t * t
-			s.Index = append(s.Index, e.row-1)
-			s.Value = append(s.Value, t)
-		}
+		n := v.look(x.Keys[from:to], x.Counts[from:to], s.slots[:to-from], s.Index[found:cap(s.Index)], s.Value[found:cap(s.Value)])
+		scale(s.Value[found:found+n], w[b])
 		total += to - from
-		if sum > 0 {
-			scale := w[b] / float32(math.Sqrt(float64(sum)))
-			for i := start; i < len(s.Value); i++ {
-				s.Value[i] *= scale
-			}
+		found += n
+	}
+	s.Index, s.Value, s.Unseen = s.Index[:found], s.Value[:found], 0
+	if total > 0 {
+		s.Unseen = float32(total-found) / float32(total)
+	}
+}
+
+// look finds the keys and says how many are known; their rows and unscaled
+// weights go to index and value. The table is larger than the caches, so
+// that all places are read before anything depends on what is found there:
+// the processor then waits for many at once.
+func (v *Vocabulary) look(keys []uint32, counts []uint16, slots []slot, index []uint32, value []float32) int {
+	slots = slots[:len(keys)]
+	table := v.slots
+	for i, k := range keys {
+		slots[i] = table[int(spread(k))&(len(table)-1)]
+	}
+	n := 0
+	for i, k := range keys {
+		e := slots[i]
+		row := e.row()
+		if e.key() != k && e != 0 {
+			row = v.find(k)
+		}
+		if row != 0 {
+			index[n], value[n] = row-1, float32(counts[i])
+			n++
 		}
 	}
-	s.Unseen = 0
-	if total > 0 {
-		s.Unseen = float32(missing) / float32(total)
+	index, value = index[:n], value[:n]
+	for i, row := range index {
+		c := value[i]
+		t := v.idf[row]
+		if c > 1 {
+			t *= 1 + logCount(c)
+		}
+		value[i] = t
+	}
+	return n
+}
+
+// scale brings x to a length.
+func scale(x []float32, length float32) {
+	var sum float32
+	for _, t := range x {
+		sum += t * t
+	}
+	if sum > 0 {
+		by := length / float32(math.Sqrt(float64(sum)))
+		for i := range x {
+			x[i] *= by
+		}
 	}
 }
 
@@ -156,9 +194,10 @@ var logs = func() (t [64]float32) {
 	return t
 }()
 
-func logCount(c uint16) float32 {
+// logCount is the logarithm of a whole number.
+func logCount(c float32) float32 {
 	if int(c) < len(logs) {
-		return logs[c]
+		return logs[int(c)]
 	}
 	return float32(math.Log(float64(c)))
 }
@@ -203,7 +242,7 @@ func ReadVocabulary(b []byte) (*Vocabulary, []byte, error) {
 	}
 	v := index(keys, idf)
 	for i, k := range keys {
-		if int(v.find(k).row) != i+1 {
+		if int(v.find(k)) != i+1 {
 			return nil, nil, fmt.Errorf("read vocabulary: key of row %d repeats", i)
 		}
 	}
@@ -218,7 +257,7 @@ func (v *Vocabulary) Extend(texts iter.Seq[*Vector], maxKeys int) *Vocabulary {
 	var added []uint32
 	for x := range texts {
 		for _, k := range x.Keys {
-			if v.find(k).row != 0 || fresh[k] || len(v.keys)+len(added) >= maxKeys {
+			if v.find(k) != 0 || fresh[k] || len(v.keys)+len(added) >= maxKeys {
 				continue
 			}
 			fresh[k] = true

@@ -9,7 +9,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -52,11 +51,10 @@ type Store struct {
 	read     *db.Queries
 
 	// turn holds one token: whoever has it owns the fields below.
-	turn       chan struct{}
-	writer     *sql.Conn
-	insertOne  driver.StmtExecContext
-	insertMany driver.StmtExecContext
-	rows       rowBuffer
+	turn    chan struct{}
+	writer  *sql.Conn
+	queries *prepared // on writer
+	inserts inserts
 
 	// artefacts orders what stores and what deletes student artefacts.
 	artefacts sync.Mutex
@@ -154,6 +152,7 @@ func (s *Store) openWriter(ctx context.Context) error {
 	if err != nil {
 		return s.fail("connect to the database", err)
 	}
+	s.queries = newPrepared(s.writer)
 	return s.prepareInserts(ctx)
 }
 
@@ -247,7 +246,7 @@ func (s *Store) release() error {
 	}
 	if s.writer != nil {
 		s.closeInserts()
-		errs = append(errs, s.writer.Close())
+		errs = append(errs, s.queries.close(), s.writer.Close())
 	}
 	if s.writerDB != nil {
 		errs = append(errs, s.writerDB.Close())
@@ -280,7 +279,7 @@ func (s *Store) write(ctx context.Context, do func(ctx context.Context, q *db.Qu
 	defer func() { s.turn <- struct{}{} }()
 
 	ctx = context.WithoutCancel(ctx)
-	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if _, err := s.queries.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	committed := false
@@ -290,12 +289,12 @@ func (s *Store) write(ctx context.Context, do func(ctx context.Context, q *db.Qu
 		}
 		// The statement's own failure may have rolled back already; then this
 		// fails and there is nothing left to do.
-		_, _ = s.writer.ExecContext(ctx, "ROLLBACK")
+		_, _ = s.queries.ExecContext(ctx, "ROLLBACK")
 	}()
-	if err := do(ctx, db.New(s.writer)); err != nil {
+	if err := do(ctx, db.New(s.queries)); err != nil {
 		return err
 	}
-	if _, err := s.writer.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := s.queries.ExecContext(ctx, "COMMIT"); err != nil {
 		return err
 	}
 	committed = true

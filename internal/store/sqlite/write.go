@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"tandem"
@@ -17,56 +18,103 @@ const (
 	insertColumns = `INSERT INTO traces (id, task, time_us, session, source, answer, step, model, score,
     certified, reason, cost_usd, saved_usd, took_ns, student, student_model, propensity, audit, labelled,
     teacher, teacher_model, outside_space, teacher_again, gold, feedback, input) VALUES `
-	// Texts that are mostly empty are bound as NULL when they are, which saves
-	// copying nothing into memory of SQLite's and freeing it again.
-	insertRow = `(?, ?, ?, COALESCE(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, ''), COALESCE(?, ''), ?, ?, ?,
-    COALESCE(?, ''), COALESCE(?, ''), ?, COALESCE(?, ''), COALESCE(?, ''), COALESCE(?, ''), ?)`
 	insertSuffix = ` ON CONFLICT (id) DO NOTHING`
-	traceColumns = 26
 	// Rows put into one statement: the larger, the fewer calls, with little to
 	// gain beyond this.
 	rowsAtOnce = 16
 )
 
+// rowForm is a form of row with its own statements.
+type rowForm struct {
+	values string
+	args   int
+	set    func(a []driver.NamedValue, t *tandem.Trace, input []byte)
+}
+
+// rowForms are tried in order. Most traces are of answers that a student gave
+// and nobody checked; binding a parameter costs about as much as storing it,
+// so that theirs are the columns that differ.
+var rowForms = [...]rowForm{
+	{
+		values: `(?, ?, ?, '', 'live', ?, 'student', ?, ?, TRUE, 'accepted', 0.0, ?, ?, ?, ?, ?,
+    FALSE, FALSE, '', '', FALSE, '', '', '', ?)`,
+		args: 12,
+		set: func(a []driver.NamedValue, t *tandem.Trace, input []byte) {
+			a[0].Value = t.ID
+			a[1].Value = t.Task
+			a[2].Value = t.Time.UnixMicro()
+			a[3].Value = t.Answer
+			a[4].Value = t.Model
+			a[5].Value = finite(t.Score)
+			a[6].Value = finite(t.SavedUSD)
+			a[7].Value = int64(t.Took)
+			a[8].Value = t.Student
+			a[9].Value = t.StudentModel
+			a[10].Value = finite(t.Propensity)
+			a[11].Value = input
+		},
+	},
+	{
+		// Texts that are mostly empty are bound as NULL when they are, which
+		// saves copying nothing into memory of SQLite's and freeing it again.
+		values: `(?, ?, ?, COALESCE(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, ''),
+    COALESCE(?, ''), ?, ?, ?, COALESCE(?, ''), COALESCE(?, ''), ?, COALESCE(?, ''),
+    COALESCE(?, ''), COALESCE(?, ''), ?)`,
+		args: 26,
+		set:  setArgs,
+	},
+}
+
+// formOf chooses the form of a trace.
+func formOf(t *tandem.Trace) int {
+	if t.Step == tandem.StudentStep && t.Reason == tandem.Accepted && t.Certified && t.Source == tandem.Live &&
+		t.CostUSD == 0 && t.Session == "" && !t.Audit && !t.Labelled && !t.OutsideSpace &&
+		t.Teacher == "" && t.TeacherModel == "" && t.TeacherAgain == "" && t.Gold == "" && t.Feedback == "" {
+		return 0
+	}
+	return 1
+}
+
+// statement is the SQL that inserts so many rows of the form. Its parameters
+// are nameless, ?1 would be a name too: the driver looks for names one by one.
+func (f *rowForm) statement(rows int) string {
+	return insertColumns + strings.Repeat(f.values+", ", rows-1) + f.values + insertSuffix
+}
+
 // errStored says that a row of a batch is stored already.
 var errStored = errors.New("trace is stored already")
 
-// rowBuffer holds the arguments of one insert; it is reused by every batch.
-type rowBuffer struct {
-	args   []driver.NamedValue
-	inputs []byte
+// inserts are the prepared statements of the hot path and what their
+// arguments are kept in; they are reused by every batch.
+type inserts struct {
+	one, many [len(rowForms)]driver.StmtExecContext
+	args      []driver.NamedValue
+	inputs    []byte
 }
 
-// prepareInserts prepares the two statements of the hot path on the writer's
-// own connection. They bypass database/sql, which would spend as much on
-// converting arguments as SQLite on storing them.
+// prepareInserts prepares the statements on the writer's own connection. They
+// bypass database/sql, which would spend as much on converting arguments as
+// SQLite on storing them.
 func (s *Store) prepareInserts(ctx context.Context) error {
-	s.rows.args = make([]driver.NamedValue, rowsAtOnce*traceColumns)
-	for i := range s.rows.args {
-		s.rows.args[i].Ordinal = i + 1
-	}
 	err := s.writer.Raw(func(conn any) error {
-		prepare := func(rows int) (driver.StmtExecContext, error) {
-			p, ok := conn.(driver.ConnPrepareContext)
-			if !ok {
-				return nil, errors.New("the driver cannot prepare statements")
-			}
-			st, err := p.PrepareContext(ctx, insertColumns+strings.Repeat(insertRow+", ", rows-1)+insertRow+insertSuffix)
-			if err != nil {
-				return nil, err
-			}
-			exec, ok := st.(driver.StmtExecContext)
-			if !ok {
-				return nil, errors.Join(errors.New("the driver cannot run prepared statements"), st.Close())
-			}
-			return exec, nil
+		p, ok := conn.(driver.ConnPrepareContext)
+		if !ok {
+			return errors.New("the driver cannot prepare statements")
 		}
-		var err error
-		if s.insertOne, err = prepare(1); err != nil {
-			return err
+		for i := range rowForms {
+			f := &rowForms[i]
+			for n := len(s.inserts.args); n < rowsAtOnce*f.args; n++ {
+				s.inserts.args = append(s.inserts.args, driver.NamedValue{Ordinal: n + 1})
+			}
+			var err error
+			if s.inserts.one[i], err = prepareExec(ctx, p, f.statement(1)); err != nil {
+				return err
+			}
+			if s.inserts.many[i], err = prepareExec(ctx, p, f.statement(rowsAtOnce)); err != nil {
+				return err
+			}
 		}
-		s.insertMany, err = prepare(rowsAtOnce)
-		return err
+		return nil
 	})
 	if err != nil {
 		return s.fail("prepare the inserts", err)
@@ -74,10 +122,22 @@ func (s *Store) prepareInserts(ctx context.Context) error {
 	return nil
 }
 
+func prepareExec(ctx context.Context, p driver.ConnPrepareContext, query string) (driver.StmtExecContext, error) {
+	st, err := p.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	exec, ok := st.(driver.StmtExecContext)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver cannot run prepared statements"), st.Close())
+	}
+	return exec, nil
+}
+
 // closeInserts frees the statements; the connection is about to go anyway.
 func (s *Store) closeInserts() {
 	_ = s.writer.Raw(func(any) error {
-		for _, st := range []driver.StmtExecContext{s.insertOne, s.insertMany} {
+		for _, st := range slices.Concat(s.inserts.one[:], s.inserts.many[:]) {
 			if c, ok := st.(driver.Stmt); ok {
 				_ = c.Close()
 			}
@@ -122,15 +182,20 @@ func (s *Store) writeBatch(ctx context.Context, b store.Batch, insert func(conte
 	})
 }
 
-// insertFast inserts many rows a statement. It gives up with errStored as
-// soon as one is stored already, since the totals need to know which.
+// insertFast inserts many rows of one form a statement. It gives up with
+// errStored as soon as one is stored already, since the totals need to know
+// which.
 func (s *Store) insertFast(ctx context.Context, traces []tandem.Trace, sum *counts) error {
 	for done := 0; done < len(traces); {
-		st, n := s.insertMany, rowsAtOnce
-		if len(traces)-done < rowsAtOnce {
-			st, n = s.insertOne, 1
+		form, n := formOf(&traces[done]), 1
+		for n < rowsAtOnce && done+n < len(traces) && formOf(&traces[done+n]) == form {
+			n++
 		}
-		inserted, err := s.insert(ctx, st, traces[done:done+n])
+		st := s.inserts.many[form]
+		if n < rowsAtOnce {
+			st, n = s.inserts.one[form], 1
+		}
+		inserted, err := s.insert(ctx, st, form, traces[done:done+n])
 		if err != nil {
 			return err
 		}
@@ -148,7 +213,8 @@ func (s *Store) insertFast(ctx context.Context, traces []tandem.Trace, sum *coun
 // insertNew inserts row by row and skips what is stored already.
 func (s *Store) insertNew(ctx context.Context, traces []tandem.Trace, sum *counts) error {
 	for i := range traces {
-		inserted, err := s.insert(ctx, s.insertOne, traces[i:i+1])
+		form := formOf(&traces[i])
+		inserted, err := s.insert(ctx, s.inserts.one[form], form, traces[i:i+1])
 		if err != nil {
 			return err
 		}
@@ -159,20 +225,22 @@ func (s *Store) insertNew(ctx context.Context, traces []tandem.Trace, sum *count
 	return nil
 }
 
-// insert runs a prepared statement for as many rows as it has places.
-func (s *Store) insert(ctx context.Context, st driver.StmtExecContext, traces []tandem.Trace) (int64, error) {
+// insert runs a prepared statement of the form for as many rows as it has
+// places.
+func (s *Store) insert(ctx context.Context, st driver.StmtExecContext, form int, traces []tandem.Trace) (int64, error) {
 	var ends [rowsAtOnce]int
-	inputs := s.rows.inputs[:0]
+	inputs := s.inserts.inputs[:0]
 	for i := range traces {
 		inputs = appendInput(inputs, &traces[i].Input)
 		ends[i] = len(inputs)
 	}
 	if cap(inputs) <= 1<<20 { // one giant input must not occupy memory for ever
-		s.rows.inputs = inputs
+		s.inserts.inputs = inputs
 	}
-	args, start := s.rows.args[:len(traces)*traceColumns], 0
+	f := &rowForms[form]
+	args, start := s.inserts.args[:len(traces)*f.args], 0
 	for i := range traces {
-		setArgs(args[i*traceColumns:(i+1)*traceColumns], &traces[i], inputs[start:ends[i]:ends[i]])
+		f.set(args[i*f.args:(i+1)*f.args], &traces[i], inputs[start:ends[i]:ends[i]])
 		start = ends[i]
 	}
 	r, err := st.ExecContext(ctx, args)

@@ -37,7 +37,7 @@ const (
 	// artefact counts them in a byte.
 	maxPostings = 255
 	// budget is how many postings one prediction reads, rarest features first.
-	budget = 256
+	budget = 96
 	// maxWeight keeps one heavy example from outvoting all others.
 	maxWeight = 8
 	// neighbours vote.
