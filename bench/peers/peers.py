@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -97,16 +98,13 @@ class Bench:
         for line in self.tandem("bench", "offload", *flags, "--alpha", ",".join(alphas), "--delta", str(DELTA), "--seeds", str(seeds), "--json", *extra):
             self.report({"peers": "offload", "of": rows, "rival": rival, **more, **line})
 
-    def families(self):
-        return [w for f in self.args.family for w in ("--family", f)]
-
     def offload(self):
         """Served share under one certificate, and under the rivals' own."""
         for rows, (_, flags, alphas) in ROWS.items():
             if self.args.rows and rows not in self.args.rows:
                 continue
             if "tandem" in self.args.rival:
-                self.judge(rows, "tandem", [*flags, *self.families()], alphas, self.args.seeds)
+                self.judge(rows, "tandem", [*flags, *self.args.student], alphas, self.args.seeds)
             task, parts = self.splits(rows, flags, self.args.seeds)
             for key, kind in RIVALS.items():
                 if key not in self.args.rival:
@@ -129,7 +127,7 @@ class Bench:
         for limit in LIMITS:
             flags = [*BANKING, "--limit", str(limit)]
             if "tandem" in self.args.rival:
-                self.judge("banking77", "tandem", [*flags, *self.families()], ["0.1"], self.args.seeds, peers="first")
+                self.judge("banking77", "tandem", [*flags, *self.args.student], ["0.1"], self.args.seeds, peers="first")
             task, parts = self.splits(f"first-{limit}", flags, self.args.seeds)
             for key, kind in RIVALS.items():
                 if key in self.args.rival:
@@ -143,7 +141,7 @@ class Bench:
         for rows, flags in ACCURACY.items():
             seeds = str(self.args.accuracy_seeds)
             if "tandem" in self.args.rival:
-                for line in self.tandem("bench", "accuracy", *flags, "--seeds", seeds, "--json", *self.families()):
+                for line in self.tandem("bench", "accuracy", *flags, "--seeds", seeds, "--json", *self.args.student):
                     self.report({"peers": "accuracy", "of": rows, "rival": "tandem", **line})
             task, parts = self.splits(f"accuracy-{rows}", ["accuracy", *flags], self.args.accuracy_seeds)
             for key, kind in RIVALS.items():
@@ -165,7 +163,7 @@ class Bench:
             runs = {}
             for name in ("dev", "test"):
                 for alpha in STREAM_ALPHAS:
-                    line, = self.tandem("bench", "stream", "--csv", f"banking77_gpt/{name}_gpt.csv", *flags, "--alpha", alpha, "--json", *self.families())
+                    line, = self.tandem("bench", "stream", "--csv", f"banking77_gpt/{name}_gpt.csv", *flags, "--alpha", alpha, "--json", *self.args.student)
                     runs[name, alpha] = {d["lambda"]: d["tandem"] for d in line["discounted"]}, line
             for price in ocats.LAMBDAS:
                 alpha = max(STREAM_ALPHAS, key=lambda a: runs["dev", a][0][price]["mean"])
@@ -200,7 +198,8 @@ def main():
     p.add_argument("--only", action="append", choices=sections, help="only this section; repeat for several")
     p.add_argument("--rows", action="append", choices=ROWS, help="only these rows; repeat for several")
     p.add_argument("--rival", action="append", choices=["tandem", *RIVALS, "ocats"], help="only this program; repeat for several")
-    p.add_argument("--family", action="append", default=[], help="families of tandem's student (default: all)")
+    p.add_argument("--student", type=shlex.split, default=[], metavar="FLAGS",
+                   help="flags of tandem's own runs, such as '--family linear'; results of other families are kept beside")
     p.add_argument("--seeds", type=int, default=20)
     p.add_argument("--accuracy-seeds", type=int, default=3, help="trainings of tandem for the accuracy; rivals train once")
     p.add_argument("--slow-seeds", type=int, default=5, help="seeds of rivals that train for minutes")

@@ -20,63 +20,70 @@ def last(lines, section, *keys):
     return {tuple(line.get(k) for k in keys): line for line in lines if line["peers"] == section}
 
 
-def mean(x):
-    return sum(x) / len(x)
+def name(r):
+    return f"tandem ({r['family']})" if r["rival"] == "tandem" else NAMES[r["rival"]]
+
+
+def over(r):
+    return f"{r['violations']} of {r['seeds']}" + ("" if r["within"] else " (too many)")
+
+
+def served(r, seeds):
+    """Over the first seeds, which are the same splits for everybody."""
+    return sum(r["served_by_seed"][:seeds]) / seeds
+
+
+def ratio(ours, theirs):
+    n = min(ours["seeds"], theirs["seeds"])
+    return served(ours, n) / served(theirs, n) if served(theirs, n) else float("inf")
+
+
+def best(results):
+    return max(results, key=lambda r: r["served_mean"], default=None)
 
 
 def offload(lines, titles):
-    results = last(lines, "offload", "of", "alpha", "rival")
-    out = []
+    results = list(last(lines, "offload", "of", "alpha", "rival", "family").values())
+    results.sort(key=lambda r: (r["alpha"], list(NAMES).index(r["rival"])))
+    out, verdict = [], []
     for rows, title in titles.items():
         body = []
-        for (of, alpha, rival), r in sorted(results.items(), key=lambda kv: (kv[0][1], list(NAMES).index(kv[0][2]))):
-            if of != rows:
-                continue
-            ours = results.get((of, alpha, "tandem"))
-            ratio = ""
-            if ours and rival != "tandem":
-                n = min(r["seeds"], ours["seeds"])  # on the seeds that both have
-                theirs = mean(r["served_by_seed"][:n])
-                ratio = f"{mean(ours['served_by_seed'][:n]) / theirs:.2f}" if theirs > 0 else "they serve none"
-            over = f"{r['violations']} of {r['seeds']}" + ("" if r["within"] else " (too many)")
-            body.append([NAMES[rival], percent(alpha)[:-4] + " %", percent(r["served_mean"]), percent(r["served_sd"]),
-                         percent(r["disagreement_mean"]), over, r["refused"], percent(r["agreement"]) if "own" not in rival else "",
-                         f"{r['train_s']:.0f} s", ratio])
+        for alpha in sorted({r["alpha"] for r in results if r["of"] == rows}):
+            here = [r for r in results if (r["of"], r["alpha"]) == (rows, alpha)]
+            ours = best([r for r in here if r["rival"] == "tandem"])
+            for r in here:
+                body.append([name(r), f"{100 * alpha:g} %", percent(r["served_mean"]), percent(r["served_sd"]), percent(r["disagreement_mean"]),
+                             over(r), r["refused"], "" if "own" in r["rival"] else percent(r["agreement"]), f"{r['train_s']:.0f} s",
+                             f"{ratio(ours, r):.2f}" if ours and r["rival"] != "tandem" else ""])
+            theirs = best([r for r in here if r["rival"] != "tandem" and "own" not in r["rival"]])
+            if (rows, alpha) in WANTED and ours and theirs:
+                x = ratio(ours, theirs)
+                verdict.append([title, f"{100 * alpha:g} %", f"{name(ours)}: {percent(ours['served_mean'])}", f"{name(theirs)}: {percent(theirs['served_mean'])}",
+                                f"{x:.2f}", "met" if x >= 1.15 else "missed"])
         if body:
             head = ["program", "α", "served", "±", "disagreement", "seeds over α", "refused", "right without a gate", "training", "tandem ÷ it"]
             out.append(f"#### {title}\n\n" + table(head, body))
-    verdict = []
-    for rows, alpha in sorted(WANTED):
-        ours = results.get((rows, alpha, "tandem"))
-        rivals = {k[2]: r for k, r in results.items() if k[:2] == (rows, alpha) and k[2] != "tandem" and "own" not in k[2]}
-        if ours and rivals:
-            name, best = max(rivals.items(), key=lambda kv: kv[1]["served_mean"])
-            n = min(best["seeds"], ours["seeds"])
-            theirs = mean(best["served_by_seed"][:n])
-            ratio = mean(ours["served_by_seed"][:n]) / theirs if theirs else float("inf")
-            verdict.append([titles[rows], percent(alpha)[:-4] + " %", percent(ours["served_mean"]), f"{NAMES[name]}: {percent(best['served_mean'])}",
-                            f"{ratio:.2f}", "met" if ratio >= 1.15 else "missed"])
     if verdict:
-        out.append("#### Against the best rival\n\n" + table(["rows", "α", "tandem", "best rival", "tandem ÷ it", "at least 1.15"], verdict))
+        out.append("#### Against the best rival under the same certificate\n\n" + table(["rows", "α", "tandem", "best rival", "tandem ÷ it", "at least 1.15"], verdict))
     return "\n".join(out)
 
 
 def first(lines):
-    results = last(lines, "first", "rival", "limit")
-    limits = sorted({limit for _, limit in results})
+    results = last(lines, "first", "rival", "family", "limit")
+    limits = sorted({limit for *_, limit in results})
     body = []
-    for rival in [r for r in NAMES if any(k[0] == r for k in results)]:
-        mine = {limit: r for (name, limit), r in results.items() if name == rival}
-        certified = [limit for limit in limits if limit in mine and mine[limit]["refused"] * 2 <= mine[limit]["seeds"]]
-        cells = [f"{mine[n]['seeds'] - mine[n]['refused']}/{mine[n]['seeds']}, {100 * mine[n]['served_mean']:.0f} %" if n in mine else "" for n in limits]
-        body.append([NAMES[rival], certified[0] if certified else f"over {limits[-1]}", *cells])
-    return table(["program", "labels for half of the seeds", *limits], body) if body else ""
+    for who in sorted({key[:2] for key in results}, key=lambda k: list(NAMES).index(k[0])):
+        mine = {limit: r for (*key, limit), r in results.items() if tuple(key) == who}
+        certified = [n for n in limits if n in mine and mine[n]["refused"] * 2 <= mine[n]["seeds"]]
+        cells = [f"{mine[n]['seeds'] - mine[n]['refused']} of {mine[n]['seeds']}: {100 * mine[n]['served_mean']:.0f} %" if n in mine else "" for n in limits]
+        body.append([name(next(iter(mine.values()))), certified[0] if certified else f"over {max(mine)}", *cells])
+    return table(["program", "labels until half of the seeds have one", *limits], body) if body else ""
 
 
 def accuracy(lines):
     body = []
     for (of, rival, family), r in sorted(last(lines, "accuracy", "of", "rival", "family").items(), key=lambda kv: (kv[0][0], list(NAMES).index(kv[0][1]))):
-        body.append([f"{NAMES[rival]} ({family})" if rival == "tandem" else NAMES[rival], of, percent(r["accuracy"]["mean"]),
+        body.append([name(r), of, percent(r["accuracy"]["mean"]),
                      f"{r['auroc']['mean']:.3f}" if "auroc" in r else "", f"{r['train_s']:.1f} s", f"{r['p50_us']:.0f} µs"])
     return table(["program", "rows", "right", "AUROC", "training", "one answer"], body) if body else ""
 
