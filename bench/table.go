@@ -89,6 +89,22 @@ func OffloadFacts(r OffloadResult) string {
 		r.Rows, test, r.Labels, r.Splits.Fit, r.Splits.Certify, r.Splits.Test, r.Family, r.TrainSeconds, r.P50Micros)
 }
 
+// AccuracyTable lays out results of Accuracy.
+func AccuracyTable(results []AccuracyResult) Table {
+	t := Table{Head: []string{"student", "right", "±", "AUROC", "training", "one answer", "rows", "test rows", "outside"}}
+	for _, r := range results {
+		area := ""
+		if r.AUROC != nil {
+			area = fmt.Sprintf("%.3f", r.AUROC.Mean)
+		}
+		t.Rows = append(t.Rows, []string{
+			r.Family, percent(r.Accuracy.Mean, 1), percent(r.Accuracy.SD, 1), area, fmt.Sprintf("%.1f s", r.TrainSeconds),
+			fmt.Sprintf("%.0f µs", r.P50Micros), fmt.Sprint(r.Rows), fmt.Sprint(r.TestRows), fmt.Sprint(r.OutsideRows),
+		})
+	}
+	return t
+}
+
 // DriftTable lays out results of Drift.
 func DriftTable(results []DriftResult) Table {
 	t := Table{Head: []string{"stream", "detector", "risk", "false alarms", "found", "delay, median", "delay, 90 %", "excess errors"}}

@@ -21,29 +21,64 @@ type Split struct {
 	Test    int `json:"test"`
 }
 
+// parts are the rows of a trial.
+type parts struct{ fit, certify, test []Row }
+
 // divide shuffles the rows with the seed and cuts them: 50 % to fit, 25 % to
 // certify and 25 % to test; or, when there are test rows of their own, 75 % to
-// fit and 25 % to certify.
-func divide(rows, test []Row, seed uint64) (fit, cert, tst []Row) {
-	rows = slices.Clone(rows)
-	rng := rand.New(rand.NewPCG(seed, 0x5eed))
-	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	n := len(rows)
-	if test != nil {
-		return rows[:n*3/4], rows[n*3/4:], test
+// fit and 25 % to certify. With a limit over 0 only so many of the shuffled
+// rows are used, so that a smaller limit uses a part of the same rows.
+func divide(rows, test []Row, limit int, seed uint64) parts {
+	at := cut(len(rows), test != nil, limit, seed)
+	p := parts{pick(rows, at.Fit), pick(rows, at.Certify), test}
+	if test == nil {
+		p.test = pick(rows, at.Test)
 	}
-	return rows[:n/2], rows[n/2 : n*3/4], rows[n*3/4:]
+	return p
+}
+
+// cut is divide on row numbers. Test is empty when there are test rows of
+// their own.
+func cut(rows int, ownTest bool, limit int, seed uint64) (at splitLine) {
+	order := make([]int, rows)
+	for i := range order {
+		order[i] = i
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x5eed))
+	rng.Shuffle(rows, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	n := rows
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	at.Seed = seed
+	if ownTest {
+		at.Fit, at.Certify = order[:n*3/4], order[n*3/4:n]
+		return at
+	}
+	at.Fit, at.Certify, at.Test = order[:n/2], order[n/2:n*3/4], order[n*3/4:n]
+	return at
+}
+
+func pick(rows []Row, at []int) []Row {
+	out := make([]Row, len(at))
+	for i, row := range at {
+		out[i] = rows[row]
+	}
+	return out
 }
 
 // trial is one student trained on one part of the rows, and its answers to the
 // two others.
 type trial struct {
-	student *student.Student
-	report  student.Report // what training said about its own rows, out of fold
+	student *student.Student // nil when the answers were recorded elsewhere
+	report  student.Report   // what training said about its own rows, out of fold
 	cert    []answered
 	test    []answered
 	split   Split
-	took    time.Duration // training
+	labels  int     // of the fit rows
+	took    float64 // seconds of training
+	micros  float64 // of one prediction, when the answers were recorded elsewhere
+	accept  []bool  // by test row: decided by a recorded gate, which takes the place of a certificate
 }
 
 // answered is a row with the student's answer.
@@ -56,19 +91,18 @@ type answered struct {
 func (a *answered) wrong() bool { return a.label != a.Teacher }
 
 // newTrial trains as the product does.
-func newTrial(ctx context.Context, families []student.Family, rows, test []Row, seed uint64, threads int) (*trial, error) {
-	fitRows, certRows, testRows := divide(rows, test, seed)
-	data := dataset(fitRows)
+func newTrial(ctx context.Context, families []student.Family, rows parts, seed uint64, threads int) (*trial, error) {
+	data := dataset(rows.fit)
 	start := time.Now()
 	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads})
 	if err != nil {
-		return nil, fmt.Errorf("train on %d rows: %w", len(fitRows), err)
+		return nil, fmt.Errorf("train on %d rows: %w", len(rows.fit), err)
 	}
 	t := &trial{
-		student: s, report: report, took: time.Since(start),
-		split: Split{len(fitRows), len(certRows), len(testRows)},
+		student: s, report: report, took: time.Since(start).Seconds(), labels: len(data.Labels),
+		split: Split{len(rows.fit), len(rows.certify), len(rows.test)},
 	}
-	t.cert, t.test = t.answer(certRows), t.answer(testRows)
+	t.cert, t.test = t.answer(rows.certify), t.answer(rows.test)
 	return t, ctx.Err()
 }
 
@@ -112,6 +146,20 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	_, spend := certify.Plan(len(rows), len(rows), 1, alpha, delta)
 	test := certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(len(rows))
 	return certify.Certify(rows, certify.Grid(outOfFold, test, len(rows)), test)
+}
+
+// gate says which test rows are answered, and whether none is because no
+// certificate was given.
+func (t *trial) gate(alpha, delta float64) (accept func(row int) bool, refused bool) {
+	if t.accept != nil {
+		return func(row int) bool { return t.accept[row] }, !slices.Contains(t.accept, true)
+	}
+	cert := t.certify(alpha, delta)
+	g := gate(cert)
+	return func(row int) bool {
+		ok, _ := g.Decide(t.test[row].score)
+		return ok
+	}, !cert.OK
 }
 
 // gate is the gate a certificate opens; a refused one opens none.
