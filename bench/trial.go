@@ -105,9 +105,11 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	outOfFold := make([]certify.Row, len(t.report.Scores))
+	var outOfFold []certify.Row
 	for i, score := range t.report.Scores {
-		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
+		if t.report.Judged[i] {
+			outOfFold = append(outOfFold, certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true})
+		}
 	}
 	grid := certify.Grid(outOfFold, alpha, delta, len(rows))
 	return certify.Certify(rows, grid, alpha, delta)

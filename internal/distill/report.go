@@ -130,7 +130,7 @@ func frontier(e exam, oof []certify.Row) []Point {
 func hardest(f *fit, d *dataset, n int) []Hard {
 	var hard []Hard
 	for i := range d.train {
-		if f.report.Correct[i] {
+		if !f.report.Judged[i] || f.report.Correct[i] {
 			continue
 		}
 		hard = append(hard, Hard{
