@@ -118,18 +118,21 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 // gate is the gate a certificate opens; a refused one opens none.
 func gate(r certify.Result) certify.Gate { return certify.Gate{Threshold: r.Threshold, Open: r.OK} }
 
-// Families picks families by name from a table, all of them when no name is
-// given, in alphabetical order.
+// Families picks families by name from a table, all of them that can learn
+// from text here when no name is given, in alphabetical order.
 func Families(table map[string]student.Family, names []string) ([]student.Family, error) {
 	have := slices.Sorted(maps.Keys(table))
 	if len(names) == 0 {
-		names = have
+		names = slices.DeleteFunc(slices.Clone(have), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 	}
 	families := make([]student.Family, len(names))
 	for i, name := range names {
 		f, ok := table[name]
 		if !ok {
 			return nil, tandem.Errorf(tandem.InvalidRequest, "there is no family %q; there are %s", name, strings.Join(have, ", "))
+		}
+		if err := f.Fits(tandem.Task{}); err != nil {
+			return nil, tandem.Errorf(tandem.InvalidRequest, "family %s cannot be used: %v", name, err)
 		}
 		families[i] = f
 	}

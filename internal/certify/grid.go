@@ -71,6 +71,35 @@ func Forecast(train []Row, alpha, delta float64, n int) float64 {
 	return best
 }
 
+// Expect is the share of traffic that Certify can be expected to let a student
+// serve, judged by train rows alone: along the Grid each threshold adds the
+// share it accepts beyond the one before, times the least power so far. It
+// orders candidates; the promise is Certify's.
+func Expect(train []Row, alpha, delta float64, n int) float64 {
+	t := Test{alpha, delta}
+	if !t.valid() || n < t.MinRows() {
+		return 0
+	}
+	cands := forecast(train, t, n)
+	best := 0.0
+	for _, c := range cands {
+		best = max(best, c.power)
+	}
+	first := 0
+	for i, c := range cands {
+		if c.power >= best-startSlack {
+			first = i
+		}
+	}
+	served, before, power := 0.0, 0.0, 1.0
+	for _, c := range cands[min(first, len(cands)):] {
+		power = min(power, c.power)
+		served += (c.share - before) * power
+		before = c.share
+	}
+	return served
+}
+
 // The choices of Grid, fixed by simulation.
 const (
 	startSlack = 0.01 // how far under the best predicted power the first threshold may be
@@ -78,8 +107,9 @@ const (
 	hopeless   = 0.02 // predicted power under which a threshold is left out
 )
 
-// candidate is a threshold and the chance that it is proved.
-type candidate struct{ threshold, power float64 }
+// candidate is a threshold, the chance that it is proved, and the share of
+// traffic that it accepts.
+type candidate struct{ threshold, power, share float64 }
 
 // forecast lists thresholds from strict to loose with their predicted power.
 func forecast(train []Row, t Test, n int) []candidate {
@@ -115,7 +145,7 @@ func forecast(train []Row, t Test, n int) []candidate {
 		// Unequal weights carry less information than their number says.
 		effective, risk := mass*mass/squares, wrong/mass
 		power := betaBinomialTail(accepted, risk*effective+0.5, (1-risk)*effective+0.5, t.Allowed(accepted))
-		cands = append(cands, candidate{r.Score, power})
+		cands = append(cands, candidate{r.Score, power, mass / total})
 	}
 	return cands
 }
