@@ -61,6 +61,10 @@ bench: build ## measure everything and write docs/benchmarks.md anew (half an ho
 microbench: ## run the Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-kernel
+bench-kernel: ## measure the numeric kernels beside gonum
+	go run -C tools/benchkernel .
+
 .PHONY: generate
 generate: ## regenerate checked-in generated files
 	go generate ./...
