@@ -101,6 +101,7 @@ func (f Linear) Train(ctx context.Context, data student.Dataset, opt student.Opt
 		return nil, err
 	}
 	r := newRegression(s, opt.Threads)
+	r.split()
 	steps := rounds
 	if opt.Quick {
 		steps = quickRounds
@@ -131,9 +132,9 @@ type part struct {
 	from, to int
 	loss     float64
 	grad     []float32
-	x        []float32 // one centred and scaled vector, and the bias
-	p        []float32
-	each     []uint32
+	x        []float32 // vectors, centred and scaled, with a 1 for the bias: a row each
+	xt       []float32 // the same, a column each
+	p        []float32 // a row of labels for each vector
 }
 
 // shares is how many parts there are, whatever the number of threads.
@@ -157,14 +158,26 @@ func newRegression(s *set, threads int) *regression {
 	}
 	r.scale = float32(1 / math.Sqrt(max(spread/r.total/float64(s.dim), 1e-6)))
 	r.decay = decay / r.total
-	for k := range min(shares, len(s.x)) {
-		n := min(shares, len(s.x))
-		r.parts = append(r.parts, part{
-			from: k * len(s.x) / n, to: (k + 1) * len(s.x) / n, grad: make([]float32, (s.dim+1)*r.width),
-			x: make([]float32, s.dim+1), p: make([]float32, r.width), each: count(s.dim + 1),
-		})
-	}
 	return r
+}
+
+// split copies the vectors into parts.
+func (r *regression) split() {
+	count, side := min(shares, len(r.x)), r.dim+1
+	for k := range count {
+		a := part{from: k * len(r.x) / count, to: (k + 1) * len(r.x) / count}
+		n := a.to - a.from
+		a.grad, a.x, a.xt, a.p = make([]float32, side*r.width), make([]float32, n*side), make([]float32, side*n), make([]float32, n*r.width)
+		for i := range n {
+			row := a.x[i*side : (i+1)*side]
+			for k, v := range r.x[a.from+i] {
+				row[k] = (v - r.mean[k]) * r.scale
+			}
+			row[r.dim] = 1
+		}
+		kernel.Transpose(a.xt, a.x, n, side, n, side)
+		r.parts = append(r.parts, a)
+	}
 }
 
 // loss fills grad with the gradient at table and returns the loss.
@@ -188,30 +201,25 @@ func (r *regression) loss(table, grad []float32) float64 {
 	loss /= r.total
 	n := r.dim * r.width // the bias is free
 	kernel.Axpy(float32(r.decay), table[:n], grad[:n])
-	return loss + r.decay/2*float64(kernel.Dot(table[:n], table[:n]))
+	return loss + r.decay/2*dot(table[:n], table[:n])
 }
 
 // sum adds up the loss and the gradient of one part.
 func (r *regression) sum(a *part, table []float32) {
+	n, side := a.to-a.from, r.dim+1
+	kernel.MulAB(a.p, a.x, table, n, side, r.width, r.width, side, r.width)
 	a.loss = 0
-	clear(a.grad)
-	for i := a.from; i < a.to; i++ {
-		for k, v := range r.x[i] {
-			a.x[k] = (v - r.mean[k]) * r.scale
-		}
-		a.x[r.dim] = 1
-		clear(a.p)
-		kernel.Gather(a.p, table, a.each, a.x)
-		p := a.p[:r.classes]
+	for i := range n {
+		row := a.p[i*r.width : (i+1)*r.width]
+		p, w := row[:r.classes], r.weight[a.from+i]
 		kernel.Softmax(p)
-		w := r.weight[i]
-		a.loss += float64(w) * r.miss(i, p)
+		a.loss += float64(w) * r.miss(a.from+i, p)
 		for k := range p {
 			p[k] *= w
 		}
-		clear(a.p[r.classes:])
-		kernel.Scatter(a.grad, a.p, a.each, a.x)
+		clear(row[r.classes:])
 	}
+	kernel.MulAB(a.grad, a.xt, a.p, side, n, r.width, r.width, n, r.width)
 }
 
 // miss is the cross entropy of row i; it takes the row's target off p.
