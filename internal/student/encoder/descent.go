@@ -23,9 +23,9 @@ type pair struct {
 }
 
 // minimise runs L-BFGS from x, which becomes the best point found, with a
-// backtracking line search. It ends after steps, when nothing improves any
-// more, or with ctx.
-func minimise(ctx context.Context, f objective, x []float32, steps int, report func(float64)) error {
+// backtracking line search. It ends after steps, when one gains less than the
+// least share of the value, or with ctx.
+func minimise(ctx context.Context, f objective, x []float32, steps int, least float64, report func(float64)) error {
 	g, next, after := make([]float32, len(x)), make([]float32, len(x)), make([]float32, len(x))
 	d := make([]float32, len(x))
 	var past []pair
@@ -65,7 +65,7 @@ func minimise(ctx context.Context, f objective, x []float32, steps int, report f
 		if report != nil {
 			report(float64(step+1) / float64(steps))
 		}
-		if gain < 1e-7*max(1, math.Abs(value)) {
+		if gain < least*math.Abs(value) {
 			break
 		}
 	}

@@ -191,6 +191,7 @@ type set struct {
 	x            [][]float32
 	label        []int
 	weight       []float32
+	group        []string
 	soft         [][]float32 // by row: the teacher's probabilities, nil for none
 }
 
@@ -226,7 +227,7 @@ func (b *base) learnable(ctx context.Context, what string, data student.Dataset,
 		s.x = append(s.x, v.vector)
 		s.label = append(s.label, rows[i].Label)
 		s.weight = append(s.weight, min(rows[i].Weight, maxWeight))
-		s.soft = append(s.soft, rows[i].Soft)
+		s.soft, s.group = append(s.soft, rows[i].Soft), append(s.group, rows[i].Group)
 	}
 	return s, nil
 }

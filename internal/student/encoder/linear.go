@@ -3,6 +3,8 @@ package encoder
 import (
 	"context"
 	"math"
+	"slices"
+	"strconv"
 	"sync"
 
 	"tandem"
@@ -80,37 +82,130 @@ func (m *linearMember) predict(x []float32, s *headScratch, out *student.Output)
 	out.Novelty, out.Unseen = 0, 0
 }
 
-// The settings of the regression, chosen on training and validation parts of
-// several data sets and the same for all of them.
+// What bounds the optimiser: steps, and the share of the loss that a step must
+// still gain. To choose a penalty rough solutions of some of the rows will do.
 const (
-	// decay is the L2 penalty of a weight, divided by the weight of all rows:
-	// the more rows, the less they need to be held back.
-	decay = 0.5
-	// rounds bounds the steps of the optimiser; stopping early is a little
-	// regularisation of its own.
-	rounds      = 60
-	quickRounds = 40
+	rounds, precise    = 60, 1e-6
+	tryRounds, roughly = 25, 1e-4
+	tryRows            = 6000
+)
+
+// decays are the L2 penalties tried, divided by the weight of all rows, from
+// strong to weak. Which is best depends on how noisy the teacher is: 16 on
+// clean labels, ten times as much where one in three is wrong.
+func decays() []float64 { return []float64{256, 128, 64, 32, 16, 8} }
+
+const (
+	fewDecay = 8  // the penalty where there are too few rows to try
+	fewRows  = 60 // how many that is
+	holdEach = 5  // one row in so many is held out to choose
 )
 
 // Train fits the weights by L-BFGS (Nocedal and Wright, Numerical
-// Optimization, 2006, algorithm 7.5). Rows are summed in fixed parts, so that
-// any number of threads gives the same member.
+// Optimization, 2006, algorithm 7.5). The penalty, and how sharp the
+// probabilities are, are chosen on rows held out, then everything is learnt.
+// Rows are summed in fixed parts, so that any number of threads gives the same
+// member.
 func (f Linear) Train(ctx context.Context, data student.Dataset, opt student.Options) (student.Member, error) {
 	s, err := f.learnable(ctx, LinearName, data, opt)
 	if err != nil {
 		return nil, err
 	}
 	r := newRegression(s, opt.Threads)
-	r.split()
-	steps := rounds
-	if opt.Quick {
-		steps = quickRounds
-	}
 	table := make([]float32, (s.dim+1)*r.width)
-	if err := minimise(ctx, r, table, steps, opt.Progress); err != nil {
+	best, sharp := float64(fewDecay), float32(1)
+	if learn, held := r.holdOut(); held != nil {
+		if best, sharp, err = r.try(ctx, learn, held, table); err != nil {
+			return nil, err
+		}
+	}
+	r.use(nil, best)
+	if err := minimise(ctx, r, table, rounds, precise, opt.Progress); err != nil {
 		return nil, err
 	}
+	for i := range table {
+		table[i] *= sharp
+	}
 	return newLinear(f.base, s.classes, r.unfold(table)), nil
+}
+
+// holdOut deals the rows: most to learn from, some to choose by, none when
+// there are too few. Rows of one group stay together.
+func (r *regression) holdOut() (learn, held []int) {
+	if len(r.x) < fewRows {
+		return nil, nil
+	}
+	order := map[string]int{}
+	for i := max(len(r.x)-tryRows, 0); i < len(r.x); i++ {
+		n := len(order)
+		if g := r.group[i]; g != "" {
+			if at, ok := order[g]; ok {
+				n = at
+			}
+			order[g] = n
+		} else {
+			order[strconv.Itoa(i)] = n
+		}
+		if n%holdEach == holdEach-1 {
+			held = append(held, i)
+		} else {
+			learn = append(learn, i)
+		}
+	}
+	if len(held) == 0 || len(learn) == 0 {
+		return nil, nil
+	}
+	return learn, held
+}
+
+// try learns with ever weaker penalties, each from where the one before ended,
+// until the rows held out like it less. It returns the best, and by how much
+// its logits should be multiplied; table is then near its solution.
+func (r *regression) try(ctx context.Context, learn, held []int, table []float32) (best float64, sharp float32, err error) {
+	lowest := math.Inf(1)
+	at := slices.Clone(table)
+	for _, d := range decays() {
+		r.use(learn, d)
+		if err := minimise(ctx, r, at, tryRounds, roughly, nil); err != nil {
+			return 0, 0, err
+		}
+		loss, factor := r.sharpness(held, at)
+		if loss >= lowest {
+			break
+		}
+		lowest, best, sharp = loss, d, factor
+		copy(table, at)
+	}
+	return best, sharp, nil
+}
+
+// sharpness is the factor of the logits that rows held out like best, and
+// their loss with it.
+func (r *regression) sharpness(held []int, table []float32) (loss float64, factor float32) {
+	logits := make([]float32, len(held)*r.width)
+	x := make([]float32, r.dim+1)
+	each := count(r.dim + 1)
+	for n, i := range held {
+		r.standard(i, x)
+		kernel.Gather(logits[n*r.width:(n+1)*r.width], table, each, x)
+	}
+	loss = math.Inf(1)
+	p := make([]float32, r.classes)
+	for power := -2; power <= 6; power++ {
+		f := float32(math.Pow(2, float64(power)/2))
+		var sum float64
+		for n, i := range held {
+			for k := range p {
+				p[k] = f * logits[n*r.width+k]
+			}
+			kernel.Softmax(p)
+			sum += float64(r.weight[i]) * r.miss(i, p)
+		}
+		if sum < loss {
+			loss, factor = sum, f
+		}
+	}
+	return loss, factor
 }
 
 // regression is the penalised loss of a table of weights over a set. Vectors
@@ -122,19 +217,21 @@ type regression struct {
 	threads int
 	mean    []float32
 	scale   float32
-	total   float64 // weight of all rows
+	all     float64 // weight of all rows
+	total   float64 // weight of the rows in use
 	decay   float64
+	rows    int // in use
 	parts   []part
 }
 
 // part is a fixed share of the rows.
 type part struct {
-	from, to int
-	loss     float64
-	grad     []float32
-	x        []float32 // vectors, centred and scaled, with a 1 for the bias: a row each
-	xt       []float32 // the same, a column each
-	p        []float32 // a row of labels for each vector
+	rows []int
+	loss float64
+	grad []float32
+	x    []float32 // vectors, centred and scaled, with a 1 for the bias: a row each
+	xt   []float32 // the same, a column each
+	p    []float32 // a row of labels for each vector
 }
 
 // shares is how many parts there are, whatever the number of threads.
@@ -144,10 +241,10 @@ func newRegression(s *set, threads int) *regression {
 	r := &regression{set: s, width: kernel.Pad(s.classes), threads: max(threads, 1), mean: make([]float32, s.dim)}
 	for i, x := range s.x {
 		kernel.Axpy(s.weight[i], x, r.mean)
-		r.total += float64(s.weight[i])
+		r.all += float64(s.weight[i])
 	}
 	for i := range r.mean {
-		r.mean[i] /= float32(r.total)
+		r.mean[i] /= float32(r.all)
 	}
 	var spread float64
 	for i, x := range s.x {
@@ -156,24 +253,45 @@ func newRegression(s *set, threads int) *regression {
 			spread += float64(s.weight[i]) * d * d
 		}
 	}
-	r.scale = float32(1 / math.Sqrt(max(spread/r.total/float64(s.dim), 1e-6)))
-	r.decay = decay / r.total
+	r.scale = float32(1 / math.Sqrt(max(spread/r.all/float64(s.dim), 1e-6)))
 	return r
 }
 
-// split copies the vectors into parts.
-func (r *regression) split() {
-	count, side := min(shares, len(r.x)), r.dim+1
+// standard fills x with the centred and scaled vector of row i, and a 1.
+func (r *regression) standard(i int, x []float32) {
+	for k, v := range r.x[i] {
+		x[k] = (v - r.mean[k]) * r.scale
+	}
+	x[r.dim] = 1
+}
+
+// use sets the rows to learn from, nil for all, and the penalty.
+func (r *regression) use(rows []int, decay float64) {
+	if rows == nil {
+		rows = make([]int, len(r.x))
+		for i := range rows {
+			rows[i] = i
+		}
+	}
+	if len(r.parts) == 0 || r.rows != len(rows) {
+		r.split(rows)
+	}
+	r.decay = decay / r.total
+}
+
+// split copies the vectors of some rows into parts.
+func (r *regression) split(rows []int) {
+	r.rows, r.parts, r.total = len(rows), nil, 0
+	for _, i := range rows {
+		r.total += float64(r.weight[i])
+	}
+	count, side := min(shares, len(rows)), r.dim+1
 	for k := range count {
-		a := part{from: k * len(r.x) / count, to: (k + 1) * len(r.x) / count}
-		n := a.to - a.from
+		a := part{rows: rows[k*len(rows)/count : (k+1)*len(rows)/count]}
+		n := len(a.rows)
 		a.grad, a.x, a.xt, a.p = make([]float32, side*r.width), make([]float32, n*side), make([]float32, side*n), make([]float32, n*r.width)
-		for i := range n {
-			row := a.x[i*side : (i+1)*side]
-			for k, v := range r.x[a.from+i] {
-				row[k] = (v - r.mean[k]) * r.scale
-			}
-			row[r.dim] = 1
+		for at, i := range a.rows {
+			r.standard(i, a.x[at*side:(at+1)*side])
 		}
 		kernel.Transpose(a.xt, a.x, n, side, n, side)
 		r.parts = append(r.parts, a)
@@ -206,14 +324,14 @@ func (r *regression) loss(table, grad []float32) float64 {
 
 // sum adds up the loss and the gradient of one part.
 func (r *regression) sum(a *part, table []float32) {
-	n, side := a.to-a.from, r.dim+1
+	n, side := len(a.rows), r.dim+1
 	kernel.MulAB(a.p, a.x, table, n, side, r.width, r.width, side, r.width)
 	a.loss = 0
-	for i := range n {
-		row := a.p[i*r.width : (i+1)*r.width]
-		p, w := row[:r.classes], r.weight[a.from+i]
+	for at, i := range a.rows {
+		row := a.p[at*r.width : (at+1)*r.width]
+		p, w := row[:r.classes], r.weight[i]
 		kernel.Softmax(p)
-		a.loss += float64(w) * r.miss(a.from+i, p)
+		a.loss += float64(w) * r.miss(i, p)
 		for k := range p {
 			p[k] *= w
 		}

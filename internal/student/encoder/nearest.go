@@ -26,9 +26,9 @@ const (
 	// maxExamples bounds the memory and the time; the oldest are forgotten.
 	maxExamples = 1 << 14
 	// neighbours vote.
-	neighbours = 24
+	neighbours = 16
 	// sharpness is how fast a vote falls with the distance.
-	sharpness = 16
+	sharpness = 12
 )
 
 // nearestMember is a list of vectors, in fixed point with a scale for each so
