@@ -10,6 +10,7 @@ import (
 
 	"tandem"
 	"tandem/internal/config"
+	"tandem/internal/weights"
 )
 
 // cli is the table of commands: one line and one file each.
@@ -21,6 +22,7 @@ type cli struct {
 	Students studentsCmd `cmd:"" help:"Show, promote and roll back students."`
 	Traces   tracesCmd   `cmd:"" help:"Import and export what tandem learns from."`
 	Learn    learnCmd    `cmd:"" help:"Turn a log of answers into a certified student."`
+	Models   modelsCmd   `cmd:"" help:"Fetch pre-trained models that students build on."`
 	Conf     configCmd   `cmd:"" name:"config" help:"Print the schema or an example of the configuration."`
 	Demo     demoCmd     `cmd:"" help:"Watch tandem learn a support desk, without a key or an account."`
 	Bench    benchCmd    `cmd:"" help:"Measure on recorded answers."`
@@ -55,7 +57,7 @@ func parser(sys system, exit func(int)) (*kong.Kong, error) {
 	}
 	return kong.New(&cli{},
 		kong.Name("tandem"), kong.Description(about),
-		kong.Vars{"config": file},
+		kong.Vars{"config": file, "hub": weights.DefaultHub},
 		kong.Writers(sys.stdout, sys.stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.ShortUsageOnError(),

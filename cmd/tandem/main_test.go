@@ -20,9 +20,9 @@ import (
 )
 
 // The scripts run this very test binary as tandem, as a program that writes a
-// log to learn from, and as one that compares reports.
+// log to learn from, as one that compares reports, and as one that serves files.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tandem": main, "log": writeLog, "same": sameReport})
+	testscript.Main(m, map[string]func(){"tandem": main, "log": writeLog, "same": sameReport, "files": serveFiles})
 }
 
 func TestScripts(t *testing.T) {
@@ -172,4 +172,12 @@ func page(t *testing.T, args ...string) string {
 		t.Fatalf("tandem %s ends with %d: %s", strings.Join(args, " "), code, out.String())
 	}
 	return out.String()
+}
+
+// serveFiles serves a folder on a port, as a hub does, until it is killed.
+func serveFiles() {
+	s := &http.Server{
+		Addr: "127.0.0.1:" + os.Args[1], Handler: http.FileServer(http.Dir(os.Args[2])), ReadHeaderTimeout: time.Second,
+	}
+	panic(s.ListenAndServe())
 }

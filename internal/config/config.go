@@ -22,6 +22,10 @@ type Config struct {
 	// Data is the folder of the database, students and keys. It is created
 	// when missing; one tandem at a time uses it.
 	Data string `yaml:"data"`
+	// ModelsDir is the folder of the files of pre-trained models, a folder each;
+	// tandem models pull fills it. TANDEM_MODELS in the environment goes before
+	// it; without either it is a folder in the user's cache.
+	ModelsDir string `yaml:"models_dir"`
 	// APITokens are the bearer tokens that clients may present, each of at
 	// least 8 characters. Without any, whoever reaches the address may ask.
 	APITokens []Secret `yaml:"api_tokens"`

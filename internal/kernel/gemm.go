@@ -38,9 +38,9 @@ var zeros [ColumnStep]float32
 type Packed struct {
 	k, n int
 	// data holds panels of `panel` columns each (the last one is padded with
-	// zeros to a multiple of Lanes), row after row of k.
-	data  []float32
-	panel int
+	// zeros to a multiple of `lanes`), row after row of k.
+	data         []float32
+	panel, lanes int
 }
 
 // Pack lays out row-major weights: w[i*n+j] takes input i to output j.
@@ -63,10 +63,10 @@ func checkWeights(length, k, n int) {
 }
 
 func pack(k, n int, at func(i, j int) float32) *Packed {
-	p := &Packed{k: k, n: n, panel: panelWidth()}
-	p.data = make([]float32, k*Pad(n))
+	p := &Packed{k: k, n: n, panel: panelWidth(), lanes: panelLanes()}
+	p.data = make([]float32, k*p.pad(n))
 	for from := 0; from < n; from += p.panel {
-		width := min(p.panel, Pad(n-from))
+		width := min(p.panel, p.pad(n-from))
 		block := p.data[k*from:]
 		for i := range k {
 			for j := range min(width, n-from) {
@@ -76,6 +76,8 @@ func pack(k, n int, at func(i, j int) float32) *Packed {
 	}
 	return p
 }
+
+func (p *Packed) pad(n int) int { return (n + p.lanes - 1) &^ (p.lanes - 1) }
 
 // Shape is the number of inputs and outputs.
 func (p *Packed) Shape() (k, n int) { return p.k, p.n }

@@ -4,9 +4,91 @@
 #include "go_asm.h"
 
 
-// func gemmAVX2_1x1(t *tiles)
-TEXT ·gemmAVX2_1x1(SB), NOSPLIT, $0-8
+// func gemmAVX2(t *tiles)
+// Runs the kernel for tiles of t.height rows and t.width vectors.
+TEXT ·gemmAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DX
+	MOVQ tiles_height(DX), AX
+	MOVQ tiles_width(DX), CX
+	CMPQ CX, $3
+	JEQ  width3
+	CMPQ CX, $2
+	JEQ  width2
+	CMPQ CX, $1
+	JEQ  width1
+	UNDEF
+
+width3:
+	CMPQ AX, $4
+	JEQ  tile4x3
+	CMPQ AX, $3
+	JEQ  tile3x3
+	CMPQ AX, $2
+	JEQ  tile2x3
+	CMPQ AX, $1
+	JEQ  tile1x3
+	UNDEF
+
+width2:
+	CMPQ AX, $4
+	JEQ  tile4x2
+	CMPQ AX, $3
+	JEQ  tile3x2
+	CMPQ AX, $2
+	JEQ  tile2x2
+	CMPQ AX, $1
+	JEQ  tile1x2
+	UNDEF
+
+width1:
+	CMPQ AX, $4
+	JEQ  tile4x1
+	CMPQ AX, $3
+	JEQ  tile3x1
+	CMPQ AX, $2
+	JEQ  tile2x1
+	CMPQ AX, $1
+	JEQ  tile1x1
+	UNDEF
+
+tile4x3:
+	JMP gemmAVX2_4x3<>(SB)
+
+tile3x3:
+	JMP gemmAVX2_3x3<>(SB)
+
+tile2x3:
+	JMP gemmAVX2_2x3<>(SB)
+
+tile1x3:
+	JMP gemmAVX2_1x3<>(SB)
+
+tile4x2:
+	JMP gemmAVX2_4x2<>(SB)
+
+tile3x2:
+	JMP gemmAVX2_3x2<>(SB)
+
+tile2x2:
+	JMP gemmAVX2_2x2<>(SB)
+
+tile1x2:
+	JMP gemmAVX2_1x2<>(SB)
+
+tile4x1:
+	JMP gemmAVX2_4x1<>(SB)
+
+tile3x1:
+	JMP gemmAVX2_3x1<>(SB)
+
+tile2x1:
+	JMP gemmAVX2_2x1<>(SB)
+
+tile1x1:
+	JMP gemmAVX2_1x1<>(SB)
+
+// A tile of 1 rows and 1 vectors; DX has the tiles.
+TEXT gemmAVX2_1x1<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -62,8 +144,6 @@ store:
 	MOVQ tiles_ldd(DX), AX
 	VMOVUPS Y0, 0(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $1, AX
@@ -71,15 +151,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $1, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_1x2(t *tiles)
-TEXT ·gemmAVX2_1x2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 1 rows and 2 vectors; DX has the tiles.
+TEXT gemmAVX2_1x2<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -148,8 +226,6 @@ store:
 	VMOVUPS Y0, 0(CX)
 	VMOVUPS Y1, 32(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $1, AX
@@ -157,15 +233,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $1, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_1x3(t *tiles)
-TEXT ·gemmAVX2_1x3(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 1 rows and 3 vectors; DX has the tiles.
+TEXT gemmAVX2_1x3<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -247,8 +321,6 @@ store:
 	VMOVUPS Y1, 32(CX)
 	VMOVUPS Y2, 64(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $1, AX
@@ -256,15 +328,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $1, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_2x1(t *tiles)
-TEXT ·gemmAVX2_2x1(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 2 rows and 1 vectors; DX has the tiles.
+TEXT gemmAVX2_2x1<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -337,8 +407,6 @@ store:
 	ADDQ AX, CX
 	VMOVUPS Y1, 0(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $2, AX
@@ -346,15 +414,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $2, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_2x2(t *tiles)
-TEXT ·gemmAVX2_2x2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 2 rows and 2 vectors; DX has the tiles.
+TEXT gemmAVX2_2x2<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -447,8 +513,6 @@ store:
 	VMOVUPS Y2, 0(CX)
 	VMOVUPS Y3, 32(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $2, AX
@@ -456,15 +520,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $2, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_2x3(t *tiles)
-TEXT ·gemmAVX2_2x3(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 2 rows and 3 vectors; DX has the tiles.
+TEXT gemmAVX2_2x3<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -577,8 +639,6 @@ store:
 	VMOVUPS Y4, 32(CX)
 	VMOVUPS Y5, 64(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $2, AX
@@ -586,15 +646,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $2, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_3x1(t *tiles)
-TEXT ·gemmAVX2_3x1(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 3 rows and 1 vectors; DX has the tiles.
+TEXT gemmAVX2_3x1<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -684,8 +742,6 @@ store:
 	ADDQ AX, CX
 	VMOVUPS Y2, 0(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $3, AX
@@ -693,15 +749,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $3, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_3x2(t *tiles)
-TEXT ·gemmAVX2_3x2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 3 rows and 2 vectors; DX has the tiles.
+TEXT gemmAVX2_3x2<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -818,8 +872,6 @@ store:
 	VMOVUPS Y4, 0(CX)
 	VMOVUPS Y5, 32(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $3, AX
@@ -827,15 +879,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $3, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_3x3(t *tiles)
-TEXT ·gemmAVX2_3x3(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 3 rows and 3 vectors; DX has the tiles.
+TEXT gemmAVX2_3x3<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -979,8 +1029,6 @@ store:
 	VMOVUPS Y7, 32(CX)
 	VMOVUPS Y8, 64(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $3, AX
@@ -988,15 +1036,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $3, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_4x1(t *tiles)
-TEXT ·gemmAVX2_4x1(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 4 rows and 1 vectors; DX has the tiles.
+TEXT gemmAVX2_4x1<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -1103,8 +1149,6 @@ store:
 	ADDQ AX, CX
 	VMOVUPS Y3, 0(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $4, AX
@@ -1112,15 +1156,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $4, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_4x2(t *tiles)
-TEXT ·gemmAVX2_4x2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 4 rows and 2 vectors; DX has the tiles.
+TEXT gemmAVX2_4x2<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -1261,8 +1303,6 @@ store:
 	VMOVUPS Y6, 0(CX)
 	VMOVUPS Y7, 32(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $4, AX
@@ -1270,15 +1310,13 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $4, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET
 
-// func gemmAVX2_4x3(t *tiles)
-TEXT ·gemmAVX2_4x3(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), DX
+// A tile of 4 rows and 3 vectors; DX has the tiles.
+TEXT gemmAVX2_4x3<>(SB), NOSPLIT, $0-8
 	MOVQ tiles_blocks(DX), BX
 
 block:
@@ -1453,8 +1491,6 @@ store:
 	VMOVUPS Y10, 32(CX)
 	VMOVUPS Y11, 64(CX)
 	ADDQ AX, CX
-	DECQ BX
-	JZ   done
 	MOVQ CX, tiles_d(DX)
 	MOVQ  tiles_lda(DX), AX
 	IMULQ $4, AX
@@ -1462,8 +1498,7 @@ store:
 	MOVQ  tiles_ldi(DX), AX
 	IMULQ $4, AX
 	ADDQ  AX, tiles_init(DX)
-	JMP  block
-
-done:
+	DECQ BX
+	JNZ  block
 	VZEROUPPER
 	RET

@@ -5,7 +5,7 @@ package kernel
 // the bias and uses fused multiply-adds.
 func (p *Packed) mulGo(dst []float32, ldd int, a []float32, lda, m, from, to int, e Epilogue) {
 	for ; from < to; from += p.panel {
-		width := min(p.panel, Pad(p.n-from))
+		width := min(p.panel, p.pad(p.n-from))
 		cols := min(width, to-from)
 		w := p.data[p.k*from:]
 		for i := range m {

@@ -17,7 +17,8 @@ func Pad(n int) int { return (n + Lanes - 1) &^ (Lanes - 1) }
 // Accelerated says whether the assembly versions are in use.
 func Accelerated() bool { return accelerated() }
 
-// Name says which versions are in use: "portable", "avx2", "avx512" or "neon".
+// Name says which versions are in use: "portable", "avx2",
+// "avx512", "avx512vnni", "neon" or "neondot".
 func Name() string { return levelName() }
 
 // Dot is the inner product of two vectors; b must be at least as long as a.

@@ -6,29 +6,47 @@ import "golang.org/x/sys/cpu"
 const (
 	portable = iota
 	avx2
+	avx512     // F, BW, DQ and VL, beside avx2
+	avx512vnni // and the dot products of eight-bit integers
 )
 
 // level is decided once, when the program starts; only tests change it.
-var level = detect()
+var level = min(detect(), avx2) // the others have not run yet
 
 func detect() int {
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+	x := &cpu.X86
+	switch {
+	case !x.HasAVX2 || !x.HasFMA:
+		return portable
+	case !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL:
 		return avx2
+	case !x.HasAVX512VNNI:
+		return avx512
 	}
-	return portable
+	return avx512vnni
 }
 
 func levelName() string {
-	if level == avx2 {
-		return "avx2"
-	}
-	return "portable"
+	return [...]string{"portable", "avx2", "avx512", "avx512vnni"}[level]
 }
 
 func accelerated() bool { return level != portable }
 
 // panelWidth is the number of columns in a panel of packed weights.
-func panelWidth() int { return 24 }
+func panelWidth() int {
+	if level >= avx512 {
+		return 48
+	}
+	return 24
+}
+
+// panelLanes is what the width of a panel is a multiple of.
+func panelLanes() int {
+	if level >= avx512 {
+		return 16
+	}
+	return 8
+}
 
 func dotFast(a, b []float32) float32 { return dotAVX2(&a[0], &b[0], len(a)) }
 

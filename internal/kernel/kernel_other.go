@@ -1,4 +1,4 @@
-//go:build !amd64
+//go:build !amd64 && !arm64
 
 package kernel
 
@@ -10,6 +10,8 @@ func accelerated() bool { return false }
 func levelName() string { return "portable" }
 
 func panelWidth() int { return 24 }
+
+func panelLanes() int { return 8 }
 
 func dotFast(a, b []float32) float32                          { panic("unreachable") }
 func axpyFast(alpha float32, x, y []float32)                  { panic("unreachable") }

@@ -11,8 +11,10 @@ func levels() map[string]func() func() {
 		}
 	}
 	m := map[string]func() func(){"portable": use(portable)}
-	if detect() >= avx2 {
-		m["avx2"] = use(avx2)
+	for l, name := range []string{avx2: "avx2", avx512: "avx512", avx512vnni: "avx512vnni"} {
+		if name != "" && detect() >= l {
+			m[name] = use(l)
+		}
 	}
 	return m
 }

@@ -1,26 +1,30 @@
-//go:build amd64
+//go:build amd64 || arm64
 
 package kernel
 
 //go:generate go run -C ../../tools ./kernelasm ../internal/kernel
 
 // tiles describes blocks of rows of one product, d = init + bias + a·b, to the
-// assembly: a block has as many rows as the kernel's tile. Strides count bytes. The
-// kernel moves the pointers along.
+// assembly: a block has as many rows as the kernel's tile. Strides count
+// bytes. The kernel moves the pointers along to the row after the last one.
 type tiles struct {
 	a, b, d, init, bias *float32
 	lda, ldb, ldd, ldi  uintptr
 	k, blocks           int
+	height, width       int // of a tile, in rows and in vectors
 }
 
 // kBlock is how much of k is done at once, so that a panel's part stays in
 // the first-level cache while the rows go by.
 const kBlock = 256
 
+// maxRows is the number of rows of the tallest tile of any kernel.
+const maxRows = 8
+
 // mulFast is mulGo with assembly.
 func (p *Packed) mulFast(dst []float32, ldd int, a []float32, lda, m, from, to int, e Epilogue) {
 	for ; from < to; from += p.panel {
-		width := min(p.panel, Pad(p.n-from))
+		width := min(p.panel, p.pad(p.n-from))
 		cols := min(width, to-from)
 		w := p.data[p.k*from : p.k*(from+width)]
 		if cols < width {
@@ -62,7 +66,7 @@ func (p *Packed) lastPanel(dst []float32, ldd int, a []float32, lda, m, from, co
 	if e.Bias != nil {
 		copy(bias[:cols], e.Bias[from:])
 	}
-	width := Pad(cols)
+	width := p.pad(cols)
 	for i := 0; i < m; i += maxRows {
 		rows := min(maxRows, m-i)
 		for r := range rows {
@@ -94,7 +98,10 @@ func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int) {
 	at := 0
 	for at+Lanes <= n {
 		width := min(panelWidth(), (n-at)&^(Lanes-1))
-		if n-at == 32 {
+		if lanes := panelLanes(); width > lanes {
+			width &^= lanes - 1
+		}
+		if width == 24 && n-at == 32 {
 			width = 16 // two tiles of 16 keep more sums going than 24 and 8
 		}
 		t.b, t.init, t.ldi = &b[at], &zeros[0], 0

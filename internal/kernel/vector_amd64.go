@@ -54,7 +54,16 @@ func depthwiseFast(dst, src, weights, bias []float32, pixels, width, ch int) {
 	depthwiseAVX2(&t)
 }
 
-func int8Fast(t *tiles8) { int8AVX2(t) }
+func int8Fast(t *tiles8) {
+	if level >= avx512vnni {
+		int8VNNI(t)
+		return
+	}
+	int8AVX2(t)
+}
+
+//go:noescape
+func int8VNNI(t *tiles8)
 
 //go:noescape
 func int8AVX2(t *tiles8)

@@ -17,8 +17,38 @@ func gemmAVX2(f *file) {
 	x86{name: "AVX2", reg: "Y", bytes: 32, registers: 16, rows: 4, vectors: 3}.gemm(f)
 }
 
-// gemm writes a kernel for each tile of up to s.rows × s.vectors.
+func gemmAVX512(f *file) {
+	x86{name: "AVX512", reg: "Z", bytes: 64, registers: 32, rows: 8, vectors: 3}.gemm(f)
+}
+
+// gemm writes a kernel for each tile of up to s.rows × s.vectors, and the
+// function that goes to the right one.
 func (s x86) gemm(f *file) {
+	f.line("\n// func gemm%s(t *tiles)", s.name)
+	f.line("// Runs the kernel for tiles of t.height rows and t.width vectors.")
+	f.line("TEXT ·gemm%s(SB), NOSPLIT, $0-8", s.name)
+	f.op("MOVQ t+0(FP), DX")
+	f.op("MOVQ tiles_height(DX), AX")
+	f.op("MOVQ tiles_width(DX), CX")
+	for vectors := s.vectors; vectors > 0; vectors-- {
+		f.op("CMPQ CX, $%d", vectors)
+		f.op("JEQ  width%d", vectors)
+	}
+	f.op("UNDEF")
+	for vectors := s.vectors; vectors > 0; vectors-- {
+		f.label(fmt.Sprintf("width%d", vectors))
+		for rows := s.rows; rows > 0; rows-- {
+			f.op("CMPQ AX, $%d", rows)
+			f.op("JEQ  tile%dx%d", rows, vectors)
+		}
+		f.op("UNDEF")
+	}
+	for vectors := s.vectors; vectors > 0; vectors-- {
+		for rows := s.rows; rows > 0; rows-- {
+			f.label(fmt.Sprintf("tile%dx%d", rows, vectors))
+			f.op("JMP gemm%s_%dx%d<>(SB)", s.name, rows, vectors)
+		}
+	}
 	for rows := 1; rows <= s.rows; rows++ {
 		for vectors := 1; vectors <= s.vectors; vectors++ {
 			s.tile(f, rows, vectors)
@@ -40,9 +70,8 @@ func (s x86) tile(f *file, rows, vectors int) {
 	one := fmt.Sprintf("%s%d", s.reg, s.registers-1)
 
 	name := fmt.Sprintf("gemm%s_%dx%d", s.name, rows, vectors)
-	f.line("\n// func %s(t *tiles)", name)
-	f.line("TEXT ·%s(SB), NOSPLIT, $0-8", name)
-	f.op("MOVQ t+0(FP), DX")
+	f.line("\n// A tile of %d rows and %d vectors; DX has the tiles.", rows, vectors)
+	f.line("TEXT %s<>(SB), NOSPLIT, $0-8", name)
 	f.op("MOVQ tiles_blocks(DX), BX")
 
 	f.label("block")
@@ -113,16 +142,14 @@ func (s x86) tile(f *file, rows, vectors int) {
 		f.op("ADDQ AX, CX")
 	}
 	// The next block of rows begins where this one ended.
-	f.op("DECQ BX")
-	f.op("JZ   done")
 	f.op("MOVQ CX, tiles_d(DX)")
 	for _, move := range [][2]string{{"a", "lda"}, {"init", "ldi"}} {
 		f.op("MOVQ  tiles_%s(DX), AX", move[1])
 		f.op("IMULQ $%d, AX", rows)
 		f.op("ADDQ  AX, tiles_%s(DX)", move[0])
 	}
-	f.op("JMP  block")
-	f.label("done")
+	f.op("DECQ BX")
+	f.op("JNZ  block")
 	f.op("VZEROUPPER")
 	f.op("RET")
 }
