@@ -314,10 +314,16 @@ type fit struct {
 	report  student.Report
 }
 
-// fit trains on all rows, those from before a change with small weight.
+// fit trains on all rows, those from before a change with small weight. Of the
+// ways to put members together it keeps the one that promises to serve most
+// for its time, judged by the training rows alone.
 func (l *Learner) fit(ctx context.Context, task *tandem.Task, families []student.Family, d *dataset, change time.Time) (fit, error) {
 	d.forget(change)
 	opt := student.Options{Seed: 1, Threads: l.opt.Threads}
+	rows := len(since(d.certify, change))
+	opt.Served = func(r *student.Report) float64 {
+		return certify.Expect(outOfFold(r, d, task, change), task.Guarantee.Alpha, task.Guarantee.Delta, rows)
+	}
 	if l.opt.Progress != nil {
 		opt.Progress = func(done float64) { l.opt.Progress(task.Name, done) }
 	}
