@@ -108,6 +108,14 @@ type Preparer interface {
 	Prepare(ctx context.Context, rows []Example, opt Options) ([]View, error)
 }
 
+// Starter is a family that can make a member before anything is labelled, from
+// what a task says about its labels.
+type Starter interface {
+	Family
+	// Start makes a member for task.Labels, in their order.
+	Start(ctx context.Context, task tandem.Task) (Member, error)
+}
+
 // Output is what one member says about one input.
 type Output struct {
 	Probs   []float32 // per label, sums to 1 unless the member has no opinion (all 0)

@@ -167,3 +167,43 @@ func TestStudentOfAllFamilies(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestStartFromLabels(t *testing.T) {
+	families := encoder.New(bag{digest: "one"}, nil)
+	task := tandem.Task{Labels: []tandem.Label{
+		{Name: "parcel_late"}, {Name: "moneyBack", Description: "please refund my money"}, {Name: "cancel"},
+	}}
+	s, err := student.Start(t.Context(), families, task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"my parcel is late": "parcel_late", "refund please": "moneyBack", "i want the money back": "moneyBack", "cancel it": "cancel",
+	} {
+		in := tandem.TextInput(text)
+		p := s.Predict(&in)
+		if got := s.Labels()[p.Label]; got != want || !(p.Score > 0.3 && p.Score <= 1) {
+			t.Errorf("%q: %s with score %v, want %s", text, got, p.Score, want)
+		}
+	}
+	blob, err := s.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := student.Load(map[string]student.Family{encoder.LinearName: families[0]}, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := tandem.TextInput("where is it")
+	if a, b := s.Predict(&in), back.Predict(&in); a != b {
+		t.Errorf("%+v before, %+v after", a, b)
+	}
+	for name, task := range map[string]tandem.Task{"no labels": {}, "one label": {Labels: task.Labels[:1]}, "images": {Labels: task.Labels, Takes: []tandem.Kind{tandem.Image}}} {
+		if _, err := student.Start(t.Context(), families, task); !errors.Is(err, student.ErrNoStart) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := student.Start(t.Context(), encoder.New(nil, nil), task); !errors.Is(err, student.ErrNoStart) {
+		t.Errorf("without an encoder: %v", err)
+	}
+}
