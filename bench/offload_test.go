@@ -151,7 +151,7 @@ func TestOffloadRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	if _, err := Families(all.Families(), []string{"oak"}); err == nil || !strings.Contains(err.Error(), "linear, nearest") {
+	if _, err := Families(all.Families(), []string{"oak"}); err == nil || !strings.Contains(err.Error(), "encoder, encoder-nearest, encoder-network, linear, nearest") {
 		t.Errorf("unknown family: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

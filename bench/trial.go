@@ -139,9 +139,11 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	outOfFold := make([]certify.Row, len(t.report.Scores))
+	var outOfFold []certify.Row
 	for i, score := range t.report.Scores {
-		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
+		if t.report.Judged[i] {
+			outOfFold = append(outOfFold, certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true})
+		}
 	}
 	_, spend := certify.Plan(len(rows), len(rows), 1, alpha, delta)
 	test := certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(len(rows))
@@ -165,18 +167,21 @@ func (t *trial) gate(alpha, delta float64) (accept func(row int) bool, refused b
 // gate is the gate a certificate opens; a refused one opens none.
 func gate(r certify.Result) certify.Gate { return certify.Gate{Threshold: r.Threshold, Open: r.OK} }
 
-// Families picks families by name from a table, all of them when no name is
-// given, in alphabetical order.
+// Families picks families by name from a table, all of them that can learn
+// from text here when no name is given, in alphabetical order.
 func Families(table map[string]student.Family, names []string) ([]student.Family, error) {
 	have := slices.Sorted(maps.Keys(table))
 	if len(names) == 0 {
-		names = have
+		names = slices.DeleteFunc(slices.Clone(have), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 	}
 	families := make([]student.Family, len(names))
 	for i, name := range names {
 		f, ok := table[name]
 		if !ok {
 			return nil, tandem.Errorf(tandem.InvalidRequest, "there is no family %q; there are %s", name, strings.Join(have, ", "))
+		}
+		if err := f.Fits(tandem.Task{}); err != nil {
+			return nil, tandem.Errorf(tandem.InvalidRequest, "family %s cannot be used: %v", name, err)
 		}
 		families[i] = f
 	}

@@ -36,12 +36,7 @@ func Grid(train []Row, t Test, n int) []float64 {
 		return nil
 	}
 	cands := forecast(train, t, n)
-	first := 0
-	for i, c := range cands {
-		if c.room > cands[first].room {
-			first = i
-		}
-	}
+	first := start(cands)
 	var grid []float64
 	for i, c := range cands {
 		if i == first || i > first && c.power >= hopeless {
@@ -49,6 +44,17 @@ func Grid(train []Row, t Test, n int) []float64 {
 		}
 	}
 	return grid
+}
+
+// start is where the sequence starts: at the threshold with the most room.
+func start(cands []candidate) int {
+	first := 0
+	for i, c := range cands {
+		if c.room > cands[first].room {
+			first = i
+		}
+	}
+	return first
 }
 
 // Forecast is the chance that Certify proves some threshold of the Grid, judged
@@ -66,6 +72,24 @@ func Forecast(train []Row, t Test, n int) float64 {
 	return best
 }
 
+// Expect is the share of traffic that Certify can be expected to let a student
+// serve, judged by train rows alone: along the Grid each threshold adds the
+// share it accepts beyond the one before, times the least power so far. It
+// orders candidates; the promise is Certify's.
+func Expect(train []Row, t Test, n int) float64 {
+	if !t.valid() || n < t.MinRows() {
+		return 0
+	}
+	cands := forecast(train, t, n)
+	served, before, power := 0.0, 0.0, 1.0
+	for _, c := range cands[min(start(cands), len(cands)):] {
+		power = min(power, c.power)
+		served += (c.share - before) * power
+		before = c.share
+	}
+	return served
+}
+
 // The choices of Grid.
 const (
 	stepRatio = 1.002 // growth of the accepted rows from one threshold to the next
@@ -73,8 +97,9 @@ const (
 )
 
 // candidate is a threshold, the chance that it is proved, and by how many
-// standard deviations the errors allowed exceed those expected.
-type candidate struct{ threshold, power, room float64 }
+// standard deviations the errors allowed exceed those expected. share is how
+// much of the traffic it accepts.
+type candidate struct{ threshold, power, room, share float64 }
 
 // forecast lists thresholds from strict to loose with what is expected of them.
 func forecast(train []Row, t Test, n int) []candidate {
@@ -118,6 +143,7 @@ func forecast(train []Row, t Test, n int) []candidate {
 			threshold: r.Score,
 			power:     betaBinomialTail(accepted, a, b, allowed),
 			room:      (float64(allowed) + 0.5 - expected) / spread,
+			share:     mass / total,
 		})
 	}
 	return cands

@@ -70,7 +70,7 @@ func outOfFold(rep *student.Report, d *dataset, task *tandem.Task, change time.T
 	out := make([]certify.Row, 0, len(d.train))
 	for i := range d.train {
 		r := &d.train[i]
-		if r.time.Before(change) || r.propensity <= 0 {
+		if !rep.Judged[i] || r.time.Before(change) || r.propensity <= 0 {
 			continue
 		}
 		out = append(out, certify.Row{

@@ -3,6 +3,7 @@ package distill
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,5 +228,19 @@ func TestForgetBoundsWhatIsOld(t *testing.T) {
 	d := rows(9000, 100)
 	if d.forget(time.Time{}); len(d.train) != 9100 {
 		t.Errorf("without a change %d of 9100 rows stay", len(d.train))
+	}
+}
+
+func TestATeacherThatContradictsItselfCountsLess(t *testing.T) {
+	say := func(text, label, again string) row {
+		return row{input: tandem.TextInput(text), label: label, again: again}
+	}
+	rows := []row{
+		say("same", "a", ""), say("same", "a", ""), say("same", "b", ""),
+		say("twice", "a", "b"), say("sure", "a", "a"), say("once", "a", ""), say("outside", "a", "no idea"),
+	}
+	want := []float32{2.0 / 3, 2.0 / 3, 1.0 / 3, 0.5, 1, 1, 0.5}
+	if got := agreement(rows); !slices.Equal(got, want) {
+		t.Errorf("agreement = %v, want %v", got, want)
 	}
 }

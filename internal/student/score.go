@@ -207,8 +207,8 @@ func (s *scorer) nowhere(d int) []float64 {
 // The L2 penalties of slopes and bends, on standardised facts. Results hardly
 // depend on them.
 const (
-	penaltySlope = 5
-	penaltyBend  = 20
+	penaltySlope = 20
+	penaltyBend  = 200
 )
 
 // newton minimises the penalised logistic loss.
