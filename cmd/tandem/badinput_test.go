@@ -25,6 +25,7 @@ import (
 	"tandem/internal/config"
 	"tandem/internal/console"
 	"tandem/internal/lifecycle"
+	"tandem/internal/student/all"
 )
 
 // running is tandem as it serves, in this process so that goroutines can be
@@ -84,7 +85,7 @@ tasks:
 		t.Fatal(err)
 	}
 	r := &running{t: t, http: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
-	a, err := build(t.Context(), cfg, deps{log: slog.New(slog.NewTextHandler(&r.log, nil))})
+	a, err := build(t.Context(), cfg, deps{log: slog.New(slog.NewTextHandler(&r.log, nil)), families: all.Families()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (f *deskFlags) open(ctx context.Context, sys system) (*desk, error) {
 		d.token = cfg.APITokens[0].Reveal()
 	}
 	if f.Server == "" {
-		handler, closeFolder, err := openDesk(ctx, cfg.Data, d.tasks, newLogger(cfg.Log, sys.stderr))
+		handler, closeFolder, err := openDesk(ctx, sys, cfg, newLogger(cfg.Log, sys.stderr))
 		switch {
 		case err == nil:
 			d.serve(handler, closeFolder)

@@ -12,6 +12,7 @@ import (
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/config"
 	"tandem/internal/console"
 	"tandem/internal/registry"
 	"tandem/internal/store"
@@ -50,13 +51,14 @@ func openFolder(ctx context.Context, dir string, initial *certify.Key) (*folder,
 
 // openDesk opens a data folder that no server has, and returns the console's
 // handler over it.
-func openDesk(ctx context.Context, dir string, tasks []tandem.Task, log *slog.Logger) (http.Handler, func() error, error) {
-	f, err := openFolder(ctx, dir, nil)
+func openDesk(ctx context.Context, sys system, cfg *config.Config, log *slog.Logger) (http.Handler, func() error, error) {
+	f, err := openFolder(ctx, cfg.Data, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := console.Console{
-		Tasks:  func() []tandem.Task { return tasks },
+		Tasks:  cfg.TandemTasks,
+		Absent: func(t tandem.Task) map[string]string { return absent(familyTable(sys, cfg), t) },
 		Reader: f.store, Registry: f.registry, Log: log,
 		Patience: time.Hour, // the caller is this process, and what it reads from may be slow
 		Importer: importer{traces: f.store, key: f.key, labelled: func(string, string) {}},

@@ -40,20 +40,29 @@ func (f *cacheFlags) open(sys system) (*weights.Cache, error) {
 // environment and the configuration, which need not be there, and else a
 // folder in the user's cache.
 func modelsDir(sys system, flag, file string) (string, error) {
-	if flag == "" {
-		flag = sys.getenv("TANDEM_MODELS")
+	if flag != "" {
+		return flag, nil
 	}
-	if flag == "" {
+	configured := ""
+	if sys.getenv("TANDEM_MODELS") == "" {
 		cfg, err := config.Load(file, sys.getenv)
 		switch {
 		case err == nil:
-			flag = cfg.ModelsDir
+			configured = cfg.ModelsDir
 		case !errors.Is(err, fs.ErrNotExist):
 			return "", err
 		}
 	}
-	if flag != "" {
-		return flag, nil
+	return modelsFolder(sys, configured)
+}
+
+// modelsFolder is modelsDir without a flag.
+func modelsFolder(sys system, configured string) (string, error) {
+	if dir := sys.getenv("TANDEM_MODELS"); dir != "" {
+		return dir, nil
+	}
+	if configured != "" {
+		return configured, nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {

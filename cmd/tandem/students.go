@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"tandem"
@@ -28,13 +32,15 @@ type taskFlags struct {
 // path is where the console has the task.
 func (f *taskFlags) path(below string) string { return "/api/tasks/" + url.PathEscape(f.Task) + below }
 
-// students asks for the versions of the task's student.
-func (f *taskFlags) students(ctx context.Context, sys system) ([]console.Student, error) {
+// students asks for the versions of the task's student, and for the families
+// it has to do without.
+func (f *taskFlags) students(ctx context.Context, sys system) (list []console.Student, absent map[string]string, err error) {
 	var reply struct {
 		Students []console.Student `json:"students"`
+		Absent   map[string]string `json:"absent"`
 	}
-	err := f.at(ctx, sys, func(d *desk) error { return d.call(ctx, "GET", f.path("/students"), nil, &reply) })
-	return reply.Students, err
+	err = f.at(ctx, sys, func(d *desk) error { return d.call(ctx, "GET", f.path("/students"), nil, &reply) })
+	return reply.Students, reply.Absent, err
 }
 
 // versionArg names one of them.
@@ -51,7 +57,7 @@ func (studentsListCmd) Help() string {
 
 // Run prints a line per version.
 func (c *studentsListCmd) Run(ctx context.Context, sys system) error {
-	list, err := c.students(ctx, sys)
+	list, absent, err := c.students(ctx, sys)
 	if err != nil {
 		return err
 	}
@@ -60,7 +66,7 @@ func (c *studentsListCmd) Run(ctx context.Context, sys system) error {
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintf(sys.stdout, "%s has no students yet; the teacher answers everything\n", c.Task)
-		return err
+		return errors.Join(err, printAbsent(sys.stdout, absent))
 	}
 	rows := [][]string{{"VERSION", "STAGE", "CREATED (UTC)", "ROWS", "LABELS", "AGREES", "CERTIFICATE", "COVERS", "TRIGGER"}}
 	for _, s := range list {
@@ -76,7 +82,23 @@ func (c *studentsListCmd) Run(ctx context.Context, sys system) error {
 			percent(s.Agree), state, covers, s.Trigger,
 		})
 	}
-	return table(sys.stdout, rows)
+	return errors.Join(table(sys.stdout, rows), printAbsent(sys.stdout, absent))
+}
+
+// printAbsent says which families are left out, those with the same reason
+// together.
+func printAbsent(w io.Writer, absent map[string]string) error {
+	by := map[string][]string{}
+	for name, why := range absent {
+		by[why] = append(by[why], name)
+	}
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		slices.Sort(by[why])
+		if _, err := fmt.Fprintf(w, "left out: %s: %s\n", strings.Join(by[why], ", "), why); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type studentsShowCmd struct {
@@ -91,7 +113,7 @@ func (studentsShowCmd) Help() string {
 
 // Run prints everything known about a version.
 func (c *studentsShowCmd) Run(ctx context.Context, sys system) error {
-	list, err := c.students(ctx, sys)
+	list, _, err := c.students(ctx, sys)
 	if err != nil {
 		return err
 	}

@@ -23,14 +23,14 @@ import (
 	"tandem/internal/provider"
 	"tandem/internal/store"
 	"tandem/internal/student"
-	"tandem/internal/student/all"
 	"tandem/internal/telemetry"
 	"tandem/internal/trace"
 )
 
 // deps is what an app needs from the process.
 type deps struct {
-	log *slog.Logger
+	log      *slog.Logger
+	families map[string]student.Family
 }
 
 // app is tandem: every part, joined.
@@ -61,7 +61,7 @@ func build(ctx context.Context, cfg *config.Config, d deps) (_ *app, err error) 
 		return nil, err
 	}
 	a := &app{
-		folder: f, cfg: cfg, log: d.log, metrics: telemetry.New(version), families: all.Families(),
+		folder: f, cfg: cfg, log: d.log, metrics: telemetry.New(version), families: d.families,
 		ready: make(chan struct{}), reload: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -114,7 +114,7 @@ func tokens(cfg *config.Config) []string {
 // console is the API that people and the command line use.
 func (a *app) console() http.Handler {
 	c := console.Console{
-		Tasks: a.tasks, Reader: a.store, Registry: switcher{a}, Learner: trainer{a},
+		Tasks: a.tasks, Absent: func(t tandem.Task) map[string]string { return absent(a.families, t) }, Reader: a.store, Registry: switcher{a}, Learner: trainer{a},
 		Importer: importer{traces: a.store, key: a.key, labelled: a.learner.Labelled},
 		Tokens:   tokens(a.cfg), Log: a.log, Patience: a.cfg.Limits.ReadTimeout,
 	}

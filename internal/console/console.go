@@ -74,7 +74,9 @@ type LineFault struct {
 // Console answers the people's API.
 type Console struct {
 	// Tasks lists the tasks in force, by name.
-	Tasks    func() []tandem.Task
+	Tasks func() []tandem.Task
+	// Absent says which families of students a task cannot use here, and why.
+	Absent   func(t tandem.Task) map[string]string
 	Reader   Reader
 	Registry Registry
 	// Learner is nil where nothing trains, as when the command line works on

@@ -63,6 +63,7 @@ func build(t *testing.T) *house {
 	})
 	h := &house{store: s}
 	h.Console = console.Console{
+		Absent: func(tandem.Task) map[string]string { return map[string]string{"encoder": "model x is not here"} },
 		Tasks: func() []tandem.Task {
 			return []tandem.Task{{Name: "support", Teacher: "large", Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}, {Name: "empty"}}
 		},
@@ -157,6 +158,9 @@ func TestLifeOfATask(t *testing.T) {
 	expect("open", "v2", "6 of 10 served")
 
 	_, v := h.call(t, "GET", "/api/tasks/support/students", "")
+	if absent := v["absent"].(map[string]any); absent["encoder"] != "model x is not here" {
+		t.Errorf("families left out: %v", absent)
+	}
 	list := v["students"].([]any)
 	second := list[1].(map[string]any)
 	if len(list) != 2 || second["name"] != "v2" || second["stage"] != "serving" || second["certificate"].(map[string]any)["status"] != "valid" {

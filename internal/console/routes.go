@@ -89,7 +89,7 @@ func (c *Console) students(r *http.Request, t tandem.Task) (any, error) {
 	for i, v := range versions {
 		students[i] = Student{Version: v, Certificate: certificateOf(certificates, v.Name)}
 	}
-	return map[string]any{"task": t.Name, "students": students}, nil
+	return map[string]any{"task": t.Name, "students": students, "absent": c.Absent(t)}, nil
 }
 
 func (c *Console) promote(r *http.Request, task, why string) (any, error) {
