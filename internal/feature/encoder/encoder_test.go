@@ -281,8 +281,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// real is the folder of all-MiniLM-L6-v2.
-func real(t testing.TB) string {
+// realModel is the folder of all-MiniLM-L6-v2.
+func realModel(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("TANDEM_MODELS")
 	if dir == "" {
@@ -299,7 +299,7 @@ func real(t testing.TB) string {
 // makes the vectors.
 func TestReal(t *testing.T) {
 	t.Parallel()
-	dir := real(t)
+	dir := realModel(t)
 	data, err := os.ReadFile("testdata/golden.json")
 	if err != nil {
 		t.Fatal(err)
@@ -349,14 +349,14 @@ func TestReal(t *testing.T) {
 }
 
 func BenchmarkEmbed(b *testing.B) {
-	dir := real(b)
-	for _, int8 := range []bool{false, true} {
+	dir := realModel(b)
+	for _, small := range []bool{false, true} {
 		for _, threads := range []int{1, 2} {
-			e, err := Open(dir, Options{Int8: int8, Threads: threads})
+			e, err := Open(dir, Options{Int8: small, Threads: threads})
 			if err != nil {
 				b.Fatal(err)
 			}
-			kind := map[bool]string{false: "fp32", true: "int8"}[int8]
+			kind := map[bool]string{false: "fp32", true: "int8"}[small]
 			for _, tokens := range []int{8, 32, 128} {
 				text := strings.Repeat("card ", tokens-2)
 				if n := e.Tokens(text); n != tokens {
