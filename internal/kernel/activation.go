@@ -11,6 +11,7 @@ func Gelu(x []float32) { activate(x, GELU) }
 // Tanhs replaces each x by its hyperbolic tangent, with an error below 6e-7.
 func Tanhs(x []float32) { activate(x, Tanh) }
 
+// activate is activateGo, with assembly where there is some.
 func activate(x []float32, act Activation) {
 	if !accelerated() {
 		activateGo(x, act)
@@ -18,14 +19,14 @@ func activate(x []float32, act Activation) {
 	}
 	n := len(x) &^ (Lanes - 1)
 	if n > 0 {
-		activateFast(x[:n], act)
+		activateFast(x, n, 1, n, act)
 	}
 	if n == len(x) {
 		return
 	}
 	var tail [Lanes]float32
 	copy(tail[:], x[n:])
-	activateFast(tail[:], act)
+	activateFast(tail[:], Lanes, 1, Lanes, act)
 	copy(x[n:], tail[:])
 }
 

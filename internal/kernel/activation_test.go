@@ -9,7 +9,7 @@ import (
 func TestActivationsKeepTheirBounds(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		var x []float32
-		for v := -12.0; v < 12; v += 0.00037 {
+		for v := -12.0; v < 12; v += 0.161 / float64(short(435)) {
 			x = append(x, float32(v))
 		}
 		x = append(x, 0, 1e-40, -1e-40, 1e-30, -1e-30, 1e30, -1e30, 100, -100)
@@ -55,7 +55,7 @@ func TestActivationsOfTailsAndOddNumbers(t *testing.T) {
 func TestLayerNorm(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := random(32)
-		for n := 1; n < 140; n++ {
+		for n := 1; n < 140; n += 141 / short(140) {
 			const rows = 3
 			x, gamma, beta := make([]float32, n*rows), values(r, n, 1), values(r, n, 2)
 			for i := range x {
@@ -100,7 +100,7 @@ func TestLayerNorm(t *testing.T) {
 func TestDepthwise(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := random(33)
-		for i := range 200 {
+		for i := range short(200) {
 			h, w, ch := 1+r.IntN(7), 1+r.IntN(7), 1+r.IntN(50)
 			src, weights, bias := values(r, h*w*ch, i%3), values(r, 9*ch, i%2), values(r, ch, 1)
 			if i%3 == 0 {

@@ -19,15 +19,30 @@ func Depthwise3x3(dst, src, weights, bias []float32, height, width, ch int) {
 	for y := range height {
 		for x := range width {
 			at := (y*width + x) * ch
-			if n > 0 && y > 0 && y < height-1 && x > 0 && x < width-1 {
+			inside := y > 0 && y < height-1 && x > 0 && x < width-1
+			switch {
+			case n > 0 && inside && x == 1:
 				// All nine taps are inside: the row goes by in one call.
-				if x == 1 {
-					depthwiseFast(dst[at:], src[at-(width+1)*ch:], weights, bias, width-2, width, ch)
-				}
-				depthwiseGo(dst, src, weights, bias, y, x, height, width, ch, n)
-				continue
+				depthwiseFast(dst[at:], src[at-(width+1)*ch:], weights, bias, width-2, width, ch)
+			case n > 0 && !inside:
+				depthwiseEdge(dst, src, weights, bias, y, x, height, width, ch, n)
 			}
-			depthwiseGo(dst, src, weights, bias, y, x, height, width, ch, 0)
+			depthwiseGo(dst, src, weights, bias, y, x, height, width, ch, n)
+		}
+	}
+}
+
+// depthwiseEdge is depthwiseGo with assembly for the channels up to n, a
+// multiple of Lanes.
+func depthwiseEdge(dst, src, weights, bias []float32, y, x, height, width, ch, n int) {
+	out := dst[(y*width+x)*ch:][:n]
+	clear(out)
+	if bias != nil {
+		copy(out, bias)
+	}
+	for ky := max(0, 1-y); ky < min(3, height+1-y); ky++ {
+		for kx := max(0, 1-x); kx < min(3, width+1-x); kx++ {
+			mulAddFast(out, src[((y+ky-1)*width+x+kx-1)*ch:], weights[(ky*3+kx)*ch:])
 		}
 	}
 }

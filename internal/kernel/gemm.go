@@ -136,7 +136,7 @@ func MulAB(dst, a, b []float32, m, k, n, ldd, lda, ldb int) {
 		return
 	}
 	if accelerated() {
-		mulABFast(dst, a, b, m, k, n, ldd, lda, ldb)
+		mulABFast(dst, a, b, m, k, n, ldd, lda, ldb, false)
 		return
 	}
 	mulABGo(dst, a, b, m, k, n, ldd, lda, ldb)
@@ -162,7 +162,16 @@ func MulABT(dst, a, b, scratch []float32, m, k, n, ldd, lda, ldb int) {
 		return
 	}
 	Transpose(scratch, b, n, k, ldt, ldb)
-	MulAB(dst, a, scratch, m, k, n, ldd, lda, ldt)
+	if !accelerated() {
+		mulABGo(dst, a, scratch, m, k, n, ldd, lda, ldt)
+		return
+	}
+	if n < ldt {
+		for i := range k {
+			clear(scratch[i*ldt+n : (i+1)*ldt])
+		}
+	}
+	mulABFast(dst, a, scratch, m, k, n, ldd, lda, ldt, true)
 }
 
 // Transpose writes dst[j*ldd+i] = src[i*lds+j] for i < rows and j < cols. The
@@ -173,16 +182,19 @@ func Transpose(dst, src []float32, rows, cols, ldd, lds int) {
 	if rows == 0 || cols == 0 {
 		return
 	}
-	r, c := 0, 0
-	if accelerated() && rows >= 8 && cols >= 8 {
-		r, c = rows&^7, cols&^7
-		transposeFast(dst, src, r, c, ldd, lds)
+	if !accelerated() || rows < 8 || cols < 8 {
+		transposeGo(dst, src, rows, cols, ldd, lds)
+		return
 	}
-	if r < rows && c > 0 {
-		transposeGo(dst[r:], src[r*lds:], rows-r, c, ldd, lds)
+	// Squares of eight, the last ones of which overlap those before.
+	r, c := rows&^7, cols&^7
+	transposeFast(dst, src, r, c, ldd, lds)
+	if r < rows {
+		transposeFast(dst[rows-8:], src[(rows-8)*lds:], 8, c, ldd, lds)
 	}
 	if c < cols {
-		transposeGo(dst[c*ldd:], src[c:], rows, cols-c, ldd, lds)
+		transposeFast(dst[(cols-8)*ldd:], src[cols-8:], r, 8, ldd, lds)
+		transposeFast(dst[(cols-8)*ldd+rows-8:], src[(rows-8)*lds+cols-8:], 8, 8, ldd, lds)
 	}
 }
 

@@ -20,6 +20,14 @@ func eachLevel(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
+// short is a number of trials, or far fewer in short runs, as emulators want.
+func short(n int) int {
+	if testing.Short() {
+		return 1 + n/15
+	}
+	return n
+}
+
 type shape struct{ m, k, n int }
 
 func (s shape) String() string { return fmt.Sprintf("%d×%d×%d", s.m, s.k, s.n) }
@@ -27,7 +35,7 @@ func (s shape) String() string { return fmt.Sprintf("%d×%d×%d", s.m, s.k, s.n)
 // shapes are the corners of the tiles and random ones between.
 func shapes(r *rand.Rand, n int) []shape {
 	s := []shape{{1, 1, 1}, {1, 384, 48}, {4, 8, 24}, {5, 3, 25}, {3, 7, 47}, {7, 300, 49}, {8, 32, 32}, {13, 32, 13}, {13, 513, 33}, {2, 1000, 7}}
-	for range n {
+	for range short(n) {
 		s = append(s, shape{1 + r.IntN(21), 1 + r.IntN(70), 1 + r.IntN(120)})
 	}
 	return s
@@ -138,7 +146,7 @@ func bits(x []float32) []uint32 {
 func TestRangesOfRowsAndColumnsMakeTheWhole(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := random(2)
-		for range 60 {
+		for range short(60) {
 			s := shape{1 + r.IntN(20), 1 + r.IntN(400), 1 + r.IntN(300)}
 			ldd, lda, lde := s.n+r.IntN(9), s.k+r.IntN(9), s.n+r.IntN(9)
 			a, w, add := values(r, s.m*lda, 1), values(r, s.k*s.n, 0), values(r, s.m*lde, 0)

@@ -248,9 +248,7 @@ func (p *PackedInt8) panelFast(dst []float32, ldd int, q *Rows8, i0, i1, from in
 	}
 	int8Fast(&t)
 	if e.Act != Identity {
-		for r := i0; r < i1; r++ {
-			activate(dst[r*ldd+from:][:panel8], e.Act)
-		}
+		activateFast(dst[i0*ldd+from:], panel8, i1-i0, ldd, e.Act)
 	}
 }
 

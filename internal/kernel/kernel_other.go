@@ -24,17 +24,18 @@ func (p *Packed) mulFast(dst []float32, ldd int, a []float32, lda, m, from, to i
 	panic("unreachable")
 }
 
-func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int) { panic("unreachable") }
+func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int, padded bool) { panic("unreachable") }
 
-func maxFast(x []float32) float32                                  { panic("unreachable") }
-func mulFast(x []float32, by float32)                              { panic("unreachable") }
-func activateFast(x []float32, act Activation)                     { panic("unreachable") }
-func sumFast(x []float32) float32                                  { panic("unreachable") }
-func deviationFast(x []float32, mean float32) float32              { panic("unreachable") }
-func scaleFast(dst, x, gamma, beta []float32, mean, scale float32) { panic("unreachable") }
-func rangeFast(x []float32) (lo, hi float32)                       { panic("unreachable") }
-func quantiseFast(q []uint8, x []float32, inv float32, zero int32) { panic("unreachable") }
-func transposeFast(dst, src []float32, rows, cols, ldd, lds int)   { panic("unreachable") }
-func depthwiseFast(d, s, w, b []float32, pixels, width, ch int)    { panic("unreachable") }
+func maxFast(x []float32) float32                                   { panic("unreachable") }
+func mulAddFast(y, x, w []float32)                                  { panic("unreachable") }
+func mulFast(x []float32, by float32)                               { panic("unreachable") }
+func activateFast(x []float32, n, rows, stride int, act Activation) { panic("unreachable") }
+func sumFast(x []float32) float32                                   { panic("unreachable") }
+func deviationFast(x []float32, mean float32) float32               { panic("unreachable") }
+func scaleFast(dst, x, gamma, beta []float32, mean, scale float32)  { panic("unreachable") }
+func rangeFast(x []float32) (lo, hi float32)                        { panic("unreachable") }
+func quantiseFast(q []uint8, x []float32, inv float32, zero int32)  { panic("unreachable") }
+func transposeFast(dst, src []float32, rows, cols, ldd, lds int)    { panic("unreachable") }
+func depthwiseFast(d, s, w, b []float32, pixels, width, ch int)     { panic("unreachable") }
 
 func int8Fast(t *tiles8) { panic("unreachable") }

@@ -38,7 +38,7 @@ func TestDotAndAxpyEqualTheirTwins(t *testing.T) {
 
 func dotAndAxpy(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 140 {
+	for n := range short(140) {
 		for off := range 3 {
 			a, b := values(r, n, off), values(r, n, 1)
 			var scale float32 = 1

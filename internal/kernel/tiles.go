@@ -51,9 +51,7 @@ func (p *Packed) mulFast(dst []float32, ldd int, a []float32, lda, m, from, to i
 			t.rows(m, width)
 		}
 		if e.Act != Identity {
-			for i := range m {
-				activate(dst[i*ldd+from:][:width], e.Act)
-			}
+			activateFast(dst[from:], width, m, ldd, e.Act)
 		}
 	}
 }
@@ -92,25 +90,47 @@ func (p *Packed) lastPanel(dst []float32, ldd int, a []float32, lda, m, from, co
 	}
 }
 
-// mulABFast is mulABGo with assembly; k is positive.
-func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int) {
-	t := tiles{b: &b[0], ldb: uintptr(ldb) * 4, bias: &zeros[0], k: k}
-	at := 0
-	for at+Lanes <= n {
-		width := min(panelWidth(), (n-at)&^(Lanes-1))
-		if lanes := panelLanes(); width > lanes {
-			width &^= lanes - 1
+// mulABFast is mulABGo with assembly; k is positive. A padded b has columns
+// of zeros up to a multiple of Lanes, which saves copying the last ones.
+func mulABFast(dst, a, b []float32, m, k, n, ldd, lda, ldb int, padded bool) {
+	lanes := panelLanes()
+	for at := 0; at < n; {
+		left := n - at
+		width := left &^ (Lanes - 1)
+		if padded {
+			width = Pad(left)
 		}
-		if width == 24 && n-at == 32 {
+		switch {
+		case width == 0:
+			lastColumns(dst[at:], a, b[at:], m, k, left, ldd, lda, ldb)
+			return
+		case width == 32 && lanes == 8:
 			width = 16 // two tiles of 16 keep more sums going than 24 and 8
+		case width > lanes:
+			width = min(width&^(lanes-1), panelWidth())
 		}
-		t.b, t.init, t.ldi = &b[at], &zeros[0], 0
-		t.d, t.ldd, t.a, t.lda = &dst[at], uintptr(ldd)*4, &a[0], uintptr(lda)*4
-		t.rows(m, width)
+		t := tiles{b: &b[at], ldb: uintptr(ldb) * 4, init: &zeros[0], bias: &zeros[0], k: k}
+		if width > left {
+			t.stacked(dst[at:], ldd, a, lda, m, width, left)
+		} else {
+			t.d, t.ldd, t.a, t.lda = &dst[at], uintptr(ldd)*4, &a[0], uintptr(lda)*4
+			t.rows(m, width)
+		}
 		at += width
 	}
-	if at < n {
-		lastColumns(dst[at:], a, b[at:], m, k, n-at, ldd, lda, ldb)
+}
+
+// stacked runs m rows by way of a tile on the stack, of whose columns the
+// first `cols` are wanted.
+func (t tiles) stacked(dst []float32, ldd int, a []float32, lda, m, width, cols int) {
+	var tile [maxRows * ColumnStep]float32
+	for i := 0; i < m; i += maxRows {
+		rows := min(maxRows, m-i)
+		t.d, t.ldd, t.a, t.lda = &tile[0], uintptr(width)*4, &a[i*lda], uintptr(lda)*4
+		t.rows(rows, width)
+		for r := range rows {
+			copy(dst[(i+r)*ldd:][:cols], tile[r*width:])
+		}
 	}
 }
 

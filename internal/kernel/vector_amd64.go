@@ -1,19 +1,45 @@
 package kernel
 
+import "math"
+
 func maxFast(x []float32) float32 { return maxAVX2(&x[0], len(x)) }
+
+func mulAddFast(y, x, w []float32) { mulAddAVX2(&y[0], &x[0], &w[0], len(y)) }
 
 func mulFast(x []float32, by float32) { mulAVX2(&x[0], len(x), by) }
 
-func activateFast(x []float32, act Activation) {
+// activateFast activates rows of n numbers, a multiple of Lanes.
+func activateFast(x []float32, n, rows, stride int, act Activation) {
 	switch act {
 	case GELU:
-		geluAVX2(&x[0], len(x), &erfRatio)
+		geluAVX2(&x[0], n, rows, stride*4, &erfWide)
 	case Tanh:
-		ratioAVX2(&x[0], len(x), &tanhRatio)
+		ratioAVX2(&x[0], n, rows, stride*4, &tanhWide)
 	case ReLU:
-		reluAVX2(&x[0], len(x))
+		reluAVX2(&x[0], n, rows, stride*4)
 	case Identity:
 	}
+}
+
+// wide is a ratio with each number in all lanes, beside the constants that
+// go with it.
+type wide struct {
+	most, least, one, minus, root, half [Lanes]float32
+	p, q                                [6][Lanes]float32
+}
+
+var erfWide, tanhWide = widen(&erfRatio), widen(&tanhRatio)
+
+func widen(r *ratio) (w wide) {
+	for i := range Lanes {
+		w.most[i], w.least[i] = r.limit, -r.limit
+		w.one[i], w.minus[i] = 1, -1
+		w.root[i], w.half[i] = math.Sqrt2/2, 0.5
+		for j := range r.p {
+			w.p[j][i], w.q[j][i] = r.p[j], r.q[j]
+		}
+	}
+	return w
 }
 
 func sumFast(x []float32) float32 { return sumAVX2(&x[0], len(x)) }
@@ -75,13 +101,16 @@ func maxAVX2(x *float32, n int) float32
 func mulAVX2(x *float32, n int, by float32)
 
 //go:noescape
-func reluAVX2(x *float32, n int)
+func mulAddAVX2(y, x, w *float32, n int)
 
 //go:noescape
-func geluAVX2(x *float32, n int, r *ratio)
+func reluAVX2(x *float32, n, rows, stride int)
 
 //go:noescape
-func ratioAVX2(x *float32, n int, r *ratio)
+func geluAVX2(x *float32, n, rows, stride int, r *wide)
+
+//go:noescape
+func ratioAVX2(x *float32, n, rows, stride int, r *wide)
 
 //go:noescape
 func sumAVX2(x *float32, n int) float32

@@ -51,12 +51,38 @@ mul8:
 	VZEROUPPER
 	RET
 
-// func reluAVX2(x *float32, n int)
-// n is a positive multiple of 8. NaN stays, as it is the second operand.
-TEXT ·reluAVX2(SB), NOSPLIT, $0-16
-	MOVQ x+0(FP), DI
-	MOVQ n+8(FP), CX
+// func mulAddAVX2(y, x, w *float32, n int)
+// y += x·w, number by number. n is a positive multiple of 8.
+TEXT ·mulAddAVX2(SB), NOSPLIT, $0-32
+	MOVQ y+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ w+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+
+muladd8:
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (DI)(AX*4), Y1
+	VFMADD231PS (DX)(AX*4), Y0, Y1
+	VMOVUPS Y1, (DI)(AX*4)
+	ADDQ $8, AX
+	CMPQ AX, CX
+	JLT  muladd8
+	VZEROUPPER
+	RET
+
+// func reluAVX2(x *float32, n, rows, stride int)
+// Rows of n numbers, a positive multiple of 8; the stride counts bytes. NaN
+// stays, as it is the second operand.
+TEXT ·reluAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), SI
+	MOVQ rows+16(FP), BX
+	MOVQ stride+24(FP), R8
 	VXORPS Y0, Y0, Y0
+
+relurow:
+	MOVQ SI, DI
+	MOVQ n+8(FP), CX
 
 relu8:
 	VMAXPS (DI), Y0, Y1
@@ -64,21 +90,17 @@ relu8:
 	ADDQ $32, DI
 	SUBQ $8, CX
 	JNZ  relu8
+	ADDQ R8, SI
+	DECQ BX
+	JNZ  relurow
 	VZEROUPPER
 	RET
-
-DATA half<>+0(SB)/4, $0x3f3504f3 // sqrt half
-DATA half<>+4(SB)/4, $0x3f000000 // half
-DATA half<>+8(SB)/4, $0x3f800000 // one
-GLOBL half<>(SB), RODATA|NOPTR, $12
 
 // POLY steps both polynomials of a ratio down by one coefficient: the
 // numerator in Y4, the denominator in Y5, their argument in Y3.
 #define POLY(i) \
-	VBROADCASTSS ratio_p+i(DX), Y6 \
-	VBROADCASTSS ratio_q+i(DX), Y7 \
-	VFMADD213PS  Y6, Y3, Y4 \
-	VFMADD213PS  Y7, Y3, Y5
+	VFMADD213PS wide_p+i(DX), Y3, Y4 \
+	VFMADD213PS wide_q+i(DX), Y3, Y5
 
 // RATIO puts the ratio at Y2 into Y4; see ratio.at. NaN goes through, as it is
 // the second operand of the comparisons.
@@ -86,12 +108,12 @@ GLOBL half<>(SB), RODATA|NOPTR, $12
 	VMINPS Y2, Y15, Y2 \
 	VMAXPS Y2, Y14, Y2 \
 	VMULPS Y2, Y2, Y3 \
-	VBROADCASTSS ratio_p+20(DX), Y4 \
-	VBROADCASTSS ratio_q+20(DX), Y5 \
-	POLY(16) \
-	POLY(12) \
-	POLY(8) \
-	POLY(4) \
+	VMOVUPS wide_p+160(DX), Y4 \
+	VMOVUPS wide_q+160(DX), Y5 \
+	POLY(128) \
+	POLY(96) \
+	POLY(64) \
+	POLY(32) \
 	POLY(0) \
 	VMULPS Y2, Y4, Y4 \
 	VDIVPS Y5, Y4, Y4 \
@@ -100,22 +122,25 @@ GLOBL half<>(SB), RODATA|NOPTR, $12
 
 // LIMITS loads the limits of a ratio and of its values.
 #define LIMITS \
-	VBROADCASTSS ratio_limit(DX), Y15 \
-	VXORPS Y14, Y14, Y14 \
-	VSUBPS Y15, Y14, Y14 \
-	VBROADCASTSS half<>+8(SB), Y11 \
-	VXORPS Y10, Y10, Y10 \
-	VSUBPS Y11, Y10, Y10
+	VMOVUPS wide_most(DX), Y15 \
+	VMOVUPS wide_least(DX), Y14 \
+	VMOVUPS wide_one(DX), Y11 \
+	VMOVUPS wide_minus(DX), Y10
 
-// func geluAVX2(x *float32, n int, r *ratio)
-// n is a positive multiple of 8.
-TEXT ·geluAVX2(SB), NOSPLIT, $0-24
-	MOVQ x+0(FP), DI
-	MOVQ n+8(FP), CX
-	MOVQ r+16(FP), DX
-	VBROADCASTSS half<>+0(SB), Y13
-	VBROADCASTSS half<>+4(SB), Y12
+// func geluAVX2(x *float32, n, rows, stride int, r *wide)
+// Rows of n numbers, a positive multiple of 8; the stride counts bytes.
+TEXT ·geluAVX2(SB), NOSPLIT, $0-40
+	MOVQ x+0(FP), SI
+	MOVQ rows+16(FP), BX
+	MOVQ stride+24(FP), R8
+	MOVQ r+32(FP), DX
+	VMOVUPS wide_root(DX), Y13
+	VMOVUPS wide_half(DX), Y12
 	LIMITS
+
+gelurow:
+	MOVQ SI, DI
+	MOVQ n+8(FP), CX
 
 gelu8:
 	VMOVUPS (DI), Y0
@@ -127,16 +152,23 @@ gelu8:
 	ADDQ $32, DI
 	SUBQ $8, CX
 	JNZ  gelu8
+	ADDQ R8, SI
+	DECQ BX
+	JNZ  gelurow
 	VZEROUPPER
 	RET
 
-// func ratioAVX2(x *float32, n int, r *ratio)
-// n is a positive multiple of 8.
-TEXT ·ratioAVX2(SB), NOSPLIT, $0-24
-	MOVQ x+0(FP), DI
-	MOVQ n+8(FP), CX
-	MOVQ r+16(FP), DX
+// func ratioAVX2(x *float32, n, rows, stride int, r *wide)
+TEXT ·ratioAVX2(SB), NOSPLIT, $0-40
+	MOVQ x+0(FP), SI
+	MOVQ rows+16(FP), BX
+	MOVQ stride+24(FP), R8
+	MOVQ r+32(FP), DX
 	LIMITS
+
+ratiorow:
+	MOVQ SI, DI
+	MOVQ n+8(FP), CX
 
 ratio8:
 	VMOVUPS (DI), Y2
@@ -145,6 +177,9 @@ ratio8:
 	ADDQ $32, DI
 	SUBQ $8, CX
 	JNZ  ratio8
+	ADDQ R8, SI
+	DECQ BX
+	JNZ  ratiorow
 	VZEROUPPER
 	RET
 

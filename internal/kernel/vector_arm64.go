@@ -2,17 +2,23 @@ package kernel
 
 func maxFast(x []float32) float32 { return maxNEON(&x[0], len(x)) }
 
+func mulAddFast(y, x, w []float32) { mulAddNEON(&y[0], &x[0], &w[0], len(y)) }
+
 func mulFast(x []float32, by float32) { mulNEON(&x[0], len(x), by) }
 
-func activateFast(x []float32, act Activation) {
-	switch act {
-	case GELU:
-		geluNEON(&x[0], len(x), &erfRatio)
-	case Tanh:
-		ratioNEON(&x[0], len(x), &tanhRatio)
-	case ReLU:
-		reluNEON(&x[0], len(x))
-	case Identity:
+// activateFast activates rows of n numbers, a multiple of Lanes.
+func activateFast(x []float32, n, rows, stride int, act Activation) {
+	for i := range rows {
+		row := &x[i*stride]
+		switch act {
+		case GELU:
+			geluNEON(row, n, &erfRatio)
+		case Tanh:
+			ratioNEON(row, n, &tanhRatio)
+		case ReLU:
+			reluNEON(row, n)
+		case Identity:
+		}
 	}
 }
 
@@ -73,6 +79,9 @@ func maxNEON(x *float32, n int) float32
 
 //go:noescape
 func mulNEON(x *float32, n int, by float32)
+
+//go:noescape
+func mulAddNEON(y, x, w *float32, n int)
 
 //go:noescape
 func reluNEON(x *float32, n int)

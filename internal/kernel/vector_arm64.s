@@ -309,6 +309,24 @@ mul8:
 	BNE mul8
 	RET
 
+// func mulAddNEON(y, x, w *float32, n int)
+TEXT ·mulAddNEON(SB), NOSPLIT, $0-32
+	MOVD y+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD w+16(FP), R3
+	MOVD n+24(FP), R2
+
+muladd8:
+	VLD1.P 32(R1), [V0.S4, V1.S4]
+	VLD1.P 32(R3), [V2.S4, V3.S4]
+	VLD1 (R0), [V4.S4, V5.S4]
+	FMLA4(2, 0, 4)
+	FMLA4(3, 1, 5)
+	VST1.P [V4.S4, V5.S4], 32(R0)
+	SUBS $8, R2
+	BNE muladd8
+	RET
+
 // func reluNEON(x *float32, n int)
 TEXT ·reluNEON(SB), NOSPLIT, $0-16
 	MOVD x+0(FP), R0

@@ -461,15 +461,15 @@ func TestFromFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	weights := filepath.Join(dir, "model.safetensors")
-	if err := os.WriteFile(weights, content(700_000, 3), 0o644); err != nil {
+	large := filepath.Join(dir, "model.safetensors")
+	if err := os.WriteFile(large, content(700_000, 3), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Pull(t.Context(), h.model, opt); tandem.CodeOf(err) != tandem.Conflict {
 		t.Errorf("other weights give %v", err)
 	}
 	nothing(t, c)
-	if err := os.WriteFile(weights, h.files["model.safetensors"], 0o644); err != nil {
+	if err := os.WriteFile(large, h.files["model.safetensors"], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	in, err := c.Pull(t.Context(), h.model, opt)

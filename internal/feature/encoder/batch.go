@@ -37,7 +37,7 @@ type Batcher struct {
 
 // call is one text on its way.
 type call struct {
-	ctx  context.Context //nolint:containedctx // so that a batch leaves out what nobody waits for
+	ctx  context.Context // its caller's, so that a batch leaves out what nobody waits for
 	ids  []int32
 	vec  []float32
 	done chan struct{} // receives one value when vec is filled

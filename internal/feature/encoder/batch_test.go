@@ -151,9 +151,9 @@ func TestBatcherAllocatesNothing(t *testing.T) {
 // BenchmarkConcurrent is the texts per second of 16 clients on all processors,
 // each on its own and through a batcher.
 func BenchmarkConcurrent(b *testing.B) {
-	dir := real(b)
-	for _, int8 := range []bool{false, true} {
-		e, err := Open(dir, Options{Int8: int8})
+	dir := realModel(b)
+	for _, small := range []bool{false, true} {
+		e, err := Open(dir, Options{Int8: small})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func BenchmarkConcurrent(b *testing.B) {
 				"alone":   func(v []float32) error { e.EmbedOne(text, v); return nil },
 				"batched": func(v []float32) error { return batcher.Embed(ctx, text, v) },
 			} {
-				b.Run(fmt.Sprintf("int8=%t/tokens=%d/%s", int8, tokens, name), func(b *testing.B) {
+				b.Run(fmt.Sprintf("int8=%t/tokens=%d/%s", small, tokens, name), func(b *testing.B) {
 					b.SetParallelism(8)
 					b.RunParallel(func(pb *testing.PB) {
 						v := make([]float32, e.Dim())

@@ -54,7 +54,7 @@ func openTensors(r io.ReaderAt, size int64) (*tensorFile, error) {
 		return nil, fmt.Errorf("read the header: %w", err)
 	}
 	f := &tensorFile{r: r}
-	if err := f.parse(header, 8+int64(n), size); err != nil { //nolint:gosec // below maxHeader
+	if err := f.parse(header, 8+int64(n), size); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -110,11 +110,11 @@ func parseTensor(data []byte, start, size int64) (tensorInfo, error) {
 	if len(t.Offsets) != 2 || t.Offsets[0] < 0 || t.Offsets[1] < t.Offsets[0] || t.Offsets[1] > size-start {
 		return tensorInfo{}, fmt.Errorf("lies at %v of %d bytes; the file is cut short or damaged", t.Offsets, size-start)
 	}
-	bytes := t.Offsets[1] - t.Offsets[0]
-	if bytes != numbers*width {
-		return tensorInfo{}, fmt.Errorf("has %d bytes, but shape %v of %s takes %d", bytes, t.Shape, t.Dtype, numbers*width)
+	length := t.Offsets[1] - t.Offsets[0]
+	if length != numbers*width {
+		return tensorInfo{}, fmt.Errorf("has %d bytes, but shape %v of %s takes %d", length, t.Shape, t.Dtype, numbers*width)
 	}
-	return tensorInfo{dtype: t.Dtype, shape: shape, from: start + t.Offsets[0], size: bytes}, nil
+	return tensorInfo{dtype: t.Dtype, shape: shape, from: start + t.Offsets[0], size: length}, nil
 }
 
 // contiguous checks that the tensors fill the file, each byte once.
@@ -187,7 +187,7 @@ func (f *tensorFile) read(name string, shape ...int) ([]float32, error) {
 		done += int64(len(part))
 	}
 	for _, v := range dst {
-		if v-v != 0 {
+		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
 			return nil, fmt.Errorf("tensor %q holds numbers that are not finite", name)
 		}
 	}

@@ -40,7 +40,7 @@ type weights struct {
 type loader struct {
 	file   *tensorFile
 	prefix string
-	int8   bool
+	small  bool // pack into eight-bit integers
 	err    error
 }
 
@@ -87,7 +87,7 @@ func (l *loader) linear(scale float32, in, out int, names ...string) matrix {
 	if l.err != nil {
 		return matrix{}
 	}
-	if l.int8 {
+	if l.small {
 		return matrix{small: kernel.PackInt8T(w, out*len(names), in), bias: bias}
 	}
 	return matrix{full: kernel.PackT(w, out*len(names), in), bias: bias}
@@ -130,7 +130,7 @@ func (l *loader) load(c modelConfig) (*weights, error) {
 const weightsFile = "model.safetensors"
 
 // weights reads model.safetensors.
-func (f *folder) weights(c modelConfig, int8 bool) (w *weights, err error) {
+func (f *folder) weights(c modelConfig, small bool) (w *weights, err error) {
 	file, err := os.Open(filepath.Join(f.dir, weightsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no %s; other formats are converted first, see docs/models.md", weightsFile)
@@ -147,7 +147,7 @@ func (f *folder) weights(c modelConfig, int8 bool) (w *weights, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", weightsFile, err)
 	}
-	l := &loader{file: tensors, int8: int8}
+	l := &loader{file: tensors, small: small}
 	if l.prefix, err = tensors.prefix(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", weightsFile, err)
 	}

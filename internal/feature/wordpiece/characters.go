@@ -44,7 +44,7 @@ func newCharacters(set Settings) *characters {
 		class, points, _ := strings.Cut(group, "=")
 		eachRange(points, ",", func(r rune) {
 			c.mark(r, combines)
-			c.class[r] = uint8(hex(class)) //nolint:gosec // classes are below 256
+			c.class[r] = uint8(hex(class))
 		})
 	}
 	if set.Strip {
@@ -93,13 +93,13 @@ func (c *characters) lowercase() {
 }
 
 func (c *characters) properties(r rune) property {
-	return c.page[c.pages[uint32(r)/pageSize]][uint32(r)%pageSize] //nolint:gosec // runes are not negative
+	return c.page[c.pages[uint32(r)/pageSize]][uint32(r)%pageSize]
 }
 
 func (c *characters) mark(r rune, p property) {
 	at := &c.pages[r/pageSize]
 	if *at == 0 {
-		*at = uint16(len(c.page)) //nolint:gosec // there are 4352 pages
+		*at = uint16(len(c.page))
 		c.page = append(c.page, [pageSize]property{})
 	}
 	c.page[*at][r%pageSize] |= p

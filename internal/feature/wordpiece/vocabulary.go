@@ -62,8 +62,8 @@ func (v *vocabulary) put(text *strings.Builder, token string, id int32, inner bo
 		i = (i + 1) & v.mask
 	}
 	v.slots[i] = slot{
-		hash: uint32(h), id: id, inner: inner, //nolint:gosec // the low half
-		offset: uint32(text.Len()), length: uint16(len(token)), //nolint:gosec // bounded by MaxTokens and MaxTokenBytes
+		hash: uint32(h), id: id, inner: inner,
+		offset: uint32(text.Len()), length: uint16(len(token)),
 	}
 	text.WriteString(token)
 	v.longest = max(v.longest, len(token))
@@ -78,7 +78,7 @@ func (v *vocabulary) find(h uint64, token []byte, inner bool) int32 {
 		if s.length == 0 {
 			return -1
 		}
-		if s.hash == uint32(h) && int(s.length) == len(token) && s.inner == inner && //nolint:gosec // the low half
+		if s.hash == uint32(h) && int(s.length) == len(token) && s.inner == inner &&
 			v.text[s.offset:s.offset+uint32(s.length)] == string(token) {
 			return s.id
 		}

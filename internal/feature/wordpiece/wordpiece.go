@@ -83,7 +83,7 @@ func New(tokens []string, set Settings) (*Tokenizer, error) {
 			return nil, fmt.Errorf("token %d has %d bytes; at most %d are read", id, len(token), MaxTokenBytes)
 		}
 		if token != "" {
-			ids[token] = int32(id) //nolint:gosec // below MaxTokens
+			ids[token] = int32(id)
 		}
 	}
 	var missing error
