@@ -127,7 +127,7 @@ func (a Accuracy) Run(ctx context.Context) (AccuracyResult, error) {
 		if answers != nil {
 			t, err = answers.trial(p, uint64(s)+1)
 		} else {
-			t, err = newTrial(ctx, a.Families, p, uint64(s)+1, runtime.GOMAXPROCS(0))
+			t, err = newTrial(ctx, a.Families, p, uint64(s)+1, runtime.GOMAXPROCS(0), nil, 0)
 		}
 		if err != nil {
 			return r, fmt.Errorf("seed %d: %w", s+1, err)

@@ -171,7 +171,7 @@ func TestRecordedStudentIsJudgedAsTheStudent(t *testing.T) {
 	trials := map[uint64]*trial{}
 	for s := range o.Seeds {
 		seed := uint64(s) + 1
-		if trials[seed], err = newTrial(t.Context(), o.Families, divide(rows.Rows, nil, 0, seed), seed, 1); err != nil {
+		if trials[seed], err = newTrial(t.Context(), o.Families, divide(rows.Rows, nil, 0, seed), seed, 1, o.Alphas, o.Delta); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -230,7 +230,7 @@ func (d Drift) splits(ctx context.Context) (served []pools, refused int, err err
 	}
 	why := ""
 	for i := range n {
-		t, err := newTrial(ctx, d.Families, divide(rows.Rows, nil, 0, d.Seed+uint64(i)), d.Seed+uint64(i), runtime.GOMAXPROCS(0))
+		t, err := newTrial(ctx, d.Families, divide(rows.Rows, nil, 0, d.Seed+uint64(i)), d.Seed+uint64(i), runtime.GOMAXPROCS(0), []float64{d.Alpha}, d.Delta)
 		if err != nil {
 			return nil, 0, err
 		}

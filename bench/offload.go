@@ -98,7 +98,7 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 	}
 	name := familyNames(o.Families)
 	train := func(ctx context.Context, p parts, seed uint64) (*trial, error) {
-		return newTrial(ctx, o.Families, p, seed, 1)
+		return newTrial(ctx, o.Families, p, seed, 1, o.Alphas, o.Delta)
 	}
 	if o.Answers != "" {
 		answers, err := readAnswers(o.Answers)

@@ -90,11 +90,23 @@ type answered struct {
 
 func (a *answered) wrong() bool { return a.label != a.Teacher }
 
-// newTrial trains as the product does.
-func newTrial(ctx context.Context, families []student.Family, rows parts, seed uint64, threads int) (*trial, error) {
+// newTrial trains as the product does for a task that promises the alphas; of
+// several, candidates are compared by the mean of what they would serve.
+// Without any there is no gate to serve through, and nothing is left out.
+func newTrial(ctx context.Context, families []student.Family, rows parts, seed uint64, threads int, alphas []float64, delta float64) (*trial, error) {
 	data := dataset(rows.fit)
 	start := time.Now()
-	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads})
+	opt := student.Options{Seed: seed, Threads: threads}
+	if len(alphas) > 0 {
+		opt.Served = func(r *student.Report) float64 {
+			var served []float64
+			for _, a := range alphas {
+				served = append(served, certify.Expect(judged(r), promise(len(rows.certify), a, delta), len(rows.certify)))
+			}
+			return mean(served)
+		}
+	}
+	s, report, err := student.Fit(ctx, families, data, opt)
 	if err != nil {
 		return nil, fmt.Errorf("train on %d rows: %w", len(rows.fit), err)
 	}
@@ -139,15 +151,25 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	var outOfFold []certify.Row
-	for i, score := range t.report.Scores {
-		if t.report.Judged[i] {
-			outOfFold = append(outOfFold, certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true})
+	test := promise(len(rows), alpha, delta)
+	return certify.Certify(rows, certify.Grid(judged(&t.report), test, len(rows)), test)
+}
+
+// promise is the test of a first certificate on so many rows.
+func promise(rows int, alpha, delta float64) certify.Test {
+	_, spend := certify.Plan(rows, rows, 1, alpha, delta)
+	return certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(rows)
+}
+
+// judged are the out-of-fold rows of a report.
+func judged(r *student.Report) []certify.Row {
+	var rows []certify.Row
+	for i, score := range r.Scores {
+		if r.Judged == nil || r.Judged[i] {
+			rows = append(rows, certify.Row{Score: score, Wrong: !r.Correct[i], Propensity: 1, Asked: true})
 		}
 	}
-	_, spend := certify.Plan(len(rows), len(rows), 1, alpha, delta)
-	test := certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(len(rows))
-	return certify.Certify(rows, certify.Grid(outOfFold, test, len(rows)), test)
+	return rows
 }
 
 // gate says which test rows are answered, and whether none is because no
