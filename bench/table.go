@@ -113,6 +113,9 @@ func DriftTable(results []DriftResult) Table {
 		if r.Stream == "jump" {
 			risk += " → " + percent(r.RiskAfter, 1)
 		}
+		if r.Splits > 0 {
+			risk += fmt.Sprintf(" (%d splits, %d over α)", r.Splits, r.Over)
+		}
 		t.Rows = append(t.Rows, []string{
 			r.Errors + ", " + r.Stream, r.Detector, risk, percent(r.FalseAlarms, 1),
 			optional(r.Found), number(r.DelayMedian), number(r.DelayP90), number(r.ExcessErrors),

@@ -143,8 +143,9 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i, score := range t.report.Scores {
 		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
 	}
-	grid := certify.Grid(outOfFold, alpha, delta, len(rows))
-	return certify.Certify(rows, grid, alpha, delta)
+	_, spend := certify.Plan(len(rows), len(rows), 1, alpha, delta)
+	test := certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(len(rows))
+	return certify.Certify(rows, certify.Grid(outOfFold, test, len(rows)), test)
 }
 
 // gate says which test rows are answered, and whether none is because no

@@ -121,7 +121,7 @@ func (l *Learner) Labelled(task, label string) {
 func (l *Learner) Changed(task string, at time.Time) {
 	l.mu.Lock()
 	p := l.progress(task)
-	p.change, p.sinceChange, p.lastFit = at, p.labelled, 0
+	p.change, p.sinceChange, p.lastFit, p.serving = at, p.labelled, 0, false
 	if p.overtaken != nil {
 		p.overtaken()
 	}

@@ -55,7 +55,7 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 		return rep, fmt.Errorf("read certificates of %s: %w", task.Name, err)
 	}
 	oof := outOfFold(&f.report, d, task, change)
-	e := examine(f.student, oof, d, task, change, past(certs))
+	e := examine(f.student, oof, d, task, change, past(certs, change))
 
 	blob, err := f.student.MarshalBinary()
 	if err != nil {
@@ -77,7 +77,9 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 	rep.Version, rep.Certificate = v.Name, cert
 	rep.Why, rep.Promoted = verdict.why, verdict.promote
 	l.mu.Lock()
-	l.progress(task.Name).learnt(d.labels)
+	p := l.progress(task.Name)
+	p.learnt(d.labels)
+	p.serving = now.open || verdict.promote
 	l.mu.Unlock()
 	if verdict.promote {
 		if _, err := l.opt.Registry.Promote(ctx, task.Name, v.Name, verdict.why); err != nil {
@@ -115,8 +117,8 @@ func alphas() []float64 { return []float64{0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0
 func frontier(e exam, oof []certify.Row) []Point {
 	points := make([]Point, 0, len(alphas()))
 	for _, a := range alphas() {
-		grid := certify.Grid(oof, a, e.cert.DeltaUsed, len(e.rows))
-		res := certify.Certify(e.rows, grid, a, e.cert.DeltaUsed)
+		test := promise(a, e.cert.Delta, e.cert.DeltaUsed, e.rows)
+		res := certify.Certify(e.rows, certify.Grid(oof, test, len(e.rows)), test)
 		p := Point{Alpha: a}
 		if res.OK {
 			p.Served = res.Coverage
