@@ -82,16 +82,18 @@ class Bench:
         return task, parts
 
     def answered(self, path, name, parts, answer):
-        """Ask a rival for the seeds that are not in the file yet."""
-        have = set()
-        if path.exists():
-            have = {json.loads(line)["seed"] for line in path.read_text().splitlines()}
+        """Ask a rival for the seeds it has not answered yet, each kept in a file of its own; all of them go into one."""
+        have = {int(p.suffix[1:]) for p in path.parent.glob(path.name + ".[0-9]*")}
         for seed, part in parts.items():
             if seed not in have:
                 line = {"name": name, "seed": seed, **answer(*part)}
-                with path.open("a") as f:
-                    f.write(json.dumps(line) + "\n")
+                half = path.with_name(path.name + ".half")
+                half.write_text(json.dumps(line) + "\n")
+                half.rename(path.with_name(f"{path.name}.{seed}"))
                 print(f"{path.name}: seed {seed}, {line['train_s']:.0f} s {line.get('note', '')}", file=sys.stderr, flush=True)
+        lines = [path.with_name(f"{path.name}.{seed}").read_text() for seed in parts]
+        path.write_text("".join(lines))
+        return {seed: json.loads(line) for seed, line in zip(parts, lines)}
 
     def judge(self, rows, rival, flags, alphas, seeds, path=None, **more):
         extra = ["--answers", str(path)] if path else []
@@ -111,9 +113,8 @@ class Bench:
                     continue
                 some = {s: p for s, p in parts.items() if s <= self.seeds_of(key)}
                 rival, path = kind(task), self.work / f"{rows}-{key}.answers"
-                self.answered(path, kind.name, some, lambda *p, r=rival: r.answers(*p, 0.05))
+                said = self.answered(path, kind.name, some, lambda *p, r=rival: r.answers(*p, 0.05))
                 self.judge(rows, key, flags, alphas, len(some), path)
-                said = {line["seed"]: line for line in map(json.loads, path.read_text().splitlines())}
                 for alpha in alphas if hasattr(kind, "own_gate") else []:
                     own = self.work / f"{rows}-{key}-own-{alpha}.answers"
                     judged = {s: (said[s], *p) for s, p in some.items() if key == "shadow" or s <= self.args.own_seeds}
@@ -124,7 +125,7 @@ class Bench:
 
     def first(self):
         """Labels that are needed before there is a first certificate at 10 %."""
-        for limit in LIMITS:
+        for limit in self.args.limit or LIMITS:
             flags = [*BANKING, "--limit", str(limit)]
             if "tandem" in self.args.rival:
                 self.judge("banking77", "tandem", [*flags, *self.args.student], ["0.1"], self.args.seeds, peers="first")
@@ -198,6 +199,7 @@ def main():
     p.add_argument("--only", action="append", choices=sections, help="only this section; repeat for several")
     p.add_argument("--rows", action="append", choices=ROWS, help="only these rows; repeat for several")
     p.add_argument("--rival", action="append", choices=["tandem", *RIVALS, "ocats"], help="only this program; repeat for several")
+    p.add_argument("--limit", action="append", type=int, help="only so many labels in section first; repeat for several")
     p.add_argument("--student", type=shlex.split, default=[], metavar="FLAGS",
                    help="flags of tandem's own runs, such as '--family linear'; results of other families are kept beside")
     p.add_argument("--seeds", type=int, default=20)

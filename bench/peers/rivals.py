@@ -171,7 +171,7 @@ class Shadow:
         from shad0w.reliability import SelectiveRiskController
         right = [label == self.task.labels[i] for label, i in zip(line["certify"]["labels"], certify)]
         rule = SelectiveRiskController(alpha, delta).fit(np.array(line["certify"]["scores"]), np.array(right))
-        return {"test": line["test"], "accept": [s >= rule.threshold for s in line["test"]["scores"]], "train_s": line["train_s"]}
+        return {"test": line["test"], "accept": [bool(s >= rule.threshold) for s in line["test"]["scores"]], "train_s": line["train_s"]}
 
 
 class Tracer:

@@ -1,4 +1,4 @@
-"""Tables of docs/benchmarks.md from the lines of results; a later line takes the place of an earlier one."""
+"""Tables of docs/benchmarks.md from the lines of results."""
 
 import json
 
@@ -17,7 +17,13 @@ def table(head, rows):
 
 
 def last(lines, section, *keys):
-    return {tuple(line.get(k) for k in keys): line for line in lines if line["peers"] == section}
+    """The line with the most seeds for each key, the latest of those."""
+    out = {}
+    for line in lines:
+        key = tuple(line.get(k) for k in keys)
+        if line["peers"] == section and line.get("seeds", 0) >= out.get(key, line).get("seeds", 0):
+            out[key] = line
+    return out
 
 
 def name(r):
@@ -54,7 +60,7 @@ def offload(lines, titles):
             for r in here:
                 body.append([name(r), f"{100 * alpha:g} %", percent(r["served_mean"]), percent(r["served_sd"]), percent(r["disagreement_mean"]),
                              over(r), r["refused"], "" if "own" in r["rival"] else percent(r["agreement"]), f"{r['train_s']:.0f} s",
-                             f"{ratio(ours, r):.2f}" if ours and r["rival"] != "tandem" else ""])
+                             f"{ratio(ours, r):.2f}" if ours and r["rival"] != "tandem" and r["served_mean"] else ""])
             theirs = best([r for r in here if r["rival"] != "tandem" and "own" not in r["rival"]])
             if (rows, alpha) in WANTED and ours and theirs:
                 x = ratio(ours, theirs)
