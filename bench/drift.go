@@ -201,7 +201,7 @@ func (d Drift) pools(ctx context.Context) (before, after pool, err error) {
 	if err != nil {
 		return before, after, err
 	}
-	t, err := newTrial(ctx, d.Families, rows.Rows, nil, d.Seed, runtime.GOMAXPROCS(0))
+	t, err := newTrial(ctx, d.Families, rows.Rows, nil, d.Seed, runtime.GOMAXPROCS(0), []float64{d.Alpha}, d.Delta)
 	if err != nil {
 		return before, after, err
 	}

@@ -38,6 +38,7 @@ type OffloadResult struct {
 	Gold    string   `json:"gold,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Family  string   `json:"family"`
+	Chosen  string   `json:"chosen,omitempty"` // how the first seed put them together
 	Alpha   float64  `json:"alpha"`
 	Delta   float64  `json:"delta"`
 	Seeds   int      `json:"seeds"`
@@ -111,6 +112,9 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 	results := make([]OffloadResult, len(o.Alphas))
 	for i, alpha := range o.Alphas {
 		r := o.summary(alpha, outcomes[i])
+		if tried := first.report.Tried; len(tried) > 1 {
+			r.Chosen = tried[0].Name
+		}
 		r.P50Micros, r.TrainSeconds = micros, mean(took)
 		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, len(first.student.Labels())
 		r.LeftOut = LeftOut{rows.Unlabeled + test.Unlabeled, rows.Blank + test.Blank, rows.Excluded + test.Excluded}
@@ -161,7 +165,7 @@ func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seed
 			if ctx.Err() != nil {
 				return
 			}
-			t, err := newTrial(ctx, o.Families, rows, test, uint64(s)+1, 1)
+			t, err := newTrial(ctx, o.Families, rows, test, uint64(s)+1, 1, o.Alphas, o.Delta)
 			if err != nil {
 				cancel(fmt.Errorf("seed %d: %w", s+1, err))
 				return

@@ -55,12 +55,19 @@ type answered struct {
 
 func (a *answered) wrong() bool { return a.label != a.Teacher }
 
-// newTrial trains as the product does.
-func newTrial(ctx context.Context, families []student.Family, rows, test []Row, seed uint64, threads int) (*trial, error) {
+// newTrial trains as the product does for a task that promises the alphas; of
+// several, candidates are compared by the mean of what they would serve.
+func newTrial(ctx context.Context, families []student.Family, rows, test []Row, seed uint64, threads int, alphas []float64, delta float64) (*trial, error) {
 	fitRows, certRows, testRows := divide(rows, test, seed)
 	data := dataset(fitRows)
 	start := time.Now()
-	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads})
+	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads, Served: func(r *student.Report) float64 {
+		var served []float64
+		for _, a := range alphas {
+			served = append(served, certify.Expect(judged(r), a, delta, len(certRows)))
+		}
+		return mean(served)
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("train on %d rows: %w", len(fitRows), err)
 	}
@@ -105,14 +112,19 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	var outOfFold []certify.Row
-	for i, score := range t.report.Scores {
-		if t.report.Judged[i] {
-			outOfFold = append(outOfFold, certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true})
+	grid := certify.Grid(judged(&t.report), alpha, delta, len(rows))
+	return certify.Certify(rows, grid, alpha, delta)
+}
+
+// judged are the out-of-fold rows of a report.
+func judged(r *student.Report) []certify.Row {
+	var rows []certify.Row
+	for i, score := range r.Scores {
+		if r.Judged[i] {
+			rows = append(rows, certify.Row{Score: score, Wrong: !r.Correct[i], Propensity: 1, Asked: true})
 		}
 	}
-	grid := certify.Grid(outOfFold, alpha, delta, len(rows))
-	return certify.Certify(rows, grid, alpha, delta)
+	return rows
 }
 
 // gate is the gate a certificate opens; a refused one opens none.

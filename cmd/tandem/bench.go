@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
 	"strings"
 
 	"tandem/bench"
+	"tandem/internal/feature/encoder"
+	"tandem/internal/student"
 	"tandem/internal/student/all"
 )
 
@@ -29,6 +32,29 @@ type rowsFlags struct {
 	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
 	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
 	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all)."`
+	Encoder string   `placeholder:"DIR" help:"Folder of a text encoder, as tandem models pull makes one, for the families on top of it."`
+}
+
+// table is the families of students, with those on an encoder when one is
+// named.
+func (f *rowsFlags) table() (map[string]student.Family, error) {
+	if f.Encoder == "" {
+		return all.Families(), nil
+	}
+	e, err := encoder.Open(f.Encoder, encoder.Options{Threads: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		return nil, err
+	}
+	return all.With(e, nil), nil
+}
+
+// families picks those named of the table.
+func (f *rowsFlags) families() ([]student.Family, error) {
+	table, err := f.table()
+	if err != nil {
+		return nil, err
+	}
+	return bench.Families(table, f.Family)
 }
 
 func (f *rowsFlags) source() bench.Source {
@@ -68,7 +94,7 @@ func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
 	o := bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds}
 	var err error
-	if o.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if o.Families, err = c.families(); err != nil {
 		return nil, err
 	}
 	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
@@ -121,9 +147,12 @@ func (c *benchStreamCmd) Run(ctx context.Context, sys system) error {
 func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamResult, error) {
 	s := bench.Stream{
 		Source: c.source(), Seeds: c.Seeds, SeedLabel: c.SeedLabel, Price: c.Price,
-		Shuffles: c.Shuffles, Points: c.Points, Families: all.Families(), Names: c.Family,
+		Shuffles: c.Shuffles, Points: c.Points, Names: c.Family,
 	}
 	var err error
+	if s.Families, err = c.table(); err != nil {
+		return bench.StreamResult{}, err
+	}
 	for _, n := range []struct {
 		flag, text string
 		into       *float64
@@ -197,7 +226,7 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 			return nil, err
 		}
 	}
-	if d.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if d.Families, err = c.families(); err != nil {
 		return nil, err
 	}
 	return benched(sys, "streams", func(progress func(done, total int)) ([]bench.DriftResult, error) {
