@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
+	"tandem"
 	"tandem/bench"
 	"tandem/internal/feature/encoder"
 	"tandem/internal/student"
@@ -31,7 +33,7 @@ type rowsFlags struct {
 	Gold    string   `placeholder:"COL" help:"Column with the true answer, if there is one."`
 	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
 	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
-	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all)."`
+	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all but the slow ones)."`
 	Encoder string   `placeholder:"DIR" help:"Folder of a text encoder, as tandem models pull makes one, for the families on top of it."`
 }
 
@@ -54,7 +56,15 @@ func (f *rowsFlags) families() ([]student.Family, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bench.Families(table, f.Family)
+	return bench.Families(table, f.names(table))
+}
+
+// names are the families named, or the usual ones that there are.
+func (f *rowsFlags) names(table map[string]student.Family) []string {
+	if len(f.Family) > 0 {
+		return f.Family
+	}
+	return slices.DeleteFunc(all.Default(), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 }
 
 func (f *rowsFlags) source() bench.Source {
@@ -147,12 +157,13 @@ func (c *benchStreamCmd) Run(ctx context.Context, sys system) error {
 func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamResult, error) {
 	s := bench.Stream{
 		Source: c.source(), Seeds: c.Seeds, SeedLabel: c.SeedLabel, Price: c.Price,
-		Shuffles: c.Shuffles, Points: c.Points, Names: c.Family,
+		Shuffles: c.Shuffles, Points: c.Points,
 	}
 	var err error
 	if s.Families, err = c.table(); err != nil {
 		return bench.StreamResult{}, err
 	}
+	s.Names = c.names(s.Families)
 	for _, n := range []struct {
 		flag, text string
 		into       *float64
