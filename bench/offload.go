@@ -40,6 +40,7 @@ type OffloadResult struct {
 	Gold    string   `json:"gold,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Family  string   `json:"family"`
+	Chosen  string   `json:"chosen,omitempty"` // how the first seed put them together
 	Alpha   float64  `json:"alpha"`
 	Delta   float64  `json:"delta"`
 	Seeds   int      `json:"seeds"`
@@ -119,6 +120,9 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 	results := make([]OffloadResult, len(o.Alphas))
 	for i, alpha := range o.Alphas {
 		r := o.summary(alpha, outcomes[i])
+		if tried := first.report.Tried; len(tried) > 1 {
+			r.Chosen = tried[0].Name
+		}
 		r.P50Micros, r.TrainSeconds, r.Family, r.Limit = micros, mean(took), name, o.Limit
 		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, first.labels
 		r.LeftOut = LeftOut{rows.Unlabeled + test.Unlabeled, rows.Blank + test.Blank, rows.Excluded + test.Excluded}

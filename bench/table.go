@@ -85,8 +85,12 @@ func OffloadFacts(r OffloadResult) string {
 	if r.TestRows > 0 {
 		test = fmt.Sprintf(" and %d of a test file", r.TestRows)
 	}
+	family := r.Family
+	if r.Chosen != "" {
+		family += " (in the first seed " + r.Chosen + ")"
+	}
 	return fmt.Sprintf("%d rows%s, %d labels; fit %d, certify %d, test %d a seed; family %s; training %.1f s on one thread; one prediction %.0f µs (median).",
-		r.Rows, test, r.Labels, r.Splits.Fit, r.Splits.Certify, r.Splits.Test, r.Family, r.TrainSeconds, r.P50Micros)
+		r.Rows, test, r.Labels, r.Splits.Fit, r.Splits.Certify, r.Splits.Test, family, r.TrainSeconds, r.P50Micros)
 }
 
 // AccuracyTable lays out results of Accuracy.

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
+	"tandem"
 	"tandem/bench"
+	"tandem/internal/feature/encoder"
+	"tandem/internal/student"
 	"tandem/internal/student/all"
 )
 
@@ -30,7 +35,38 @@ type rowsFlags struct {
 	Gold    string   `placeholder:"COL" help:"Column with the true answer, if there is one."`
 	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
 	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
-	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all)."`
+	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all but the slow ones)."`
+	Encoder string   `placeholder:"DIR" help:"Folder of a text encoder, as tandem models pull makes one, for the families on top of it."`
+}
+
+// table is the families of students, with those on an encoder when one is
+// named.
+func (f *rowsFlags) table() (map[string]student.Family, error) {
+	if f.Encoder == "" {
+		return all.Families(), nil
+	}
+	e, err := encoder.Open(f.Encoder, encoder.Options{Threads: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		return nil, err
+	}
+	return all.With(e, nil), nil
+}
+
+// families picks those named of the table.
+func (f *rowsFlags) families() ([]student.Family, error) {
+	table, err := f.table()
+	if err != nil {
+		return nil, err
+	}
+	return bench.Families(table, f.names(table))
+}
+
+// names are the families named, or the usual ones that there are.
+func (f *rowsFlags) names(table map[string]student.Family) []string {
+	if len(f.Family) > 0 {
+		return f.Family
+	}
+	return slices.DeleteFunc(all.Default(), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 }
 
 func (f *rowsFlags) source() bench.Source {
@@ -80,7 +116,7 @@ func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 
 func (c *benchOffloadCmd) offload() (o bench.Offload, err error) {
 	o = bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds, Limit: c.Limit, Answers: c.Answers}
-	if o.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if o.Families, err = c.families(); err != nil {
 		return o, err
 	}
 	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
@@ -127,7 +163,7 @@ func (c *benchAccuracyCmd) Run(ctx context.Context, sys system) error {
 	test.Paths, test.Splits = []string{c.Test}, c.TestSplit
 	a := bench.Accuracy{Source: source, Test: test, Outside: c.Outside, Seeds: c.Seeds, Answers: c.Answers}
 	var err error
-	if a.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if a.Families, err = c.families(); err != nil {
 		return err
 	}
 	if c.Splits != "" {
@@ -185,9 +221,13 @@ func (c *benchStreamCmd) Run(ctx context.Context, sys system) error {
 func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamResult, error) {
 	s := bench.Stream{
 		Source: c.source(), Seeds: c.Seeds, SeedLabel: c.SeedLabel, Price: c.Price,
-		Shuffles: c.Shuffles, Points: c.Points, Families: all.Families(), Names: c.Family,
+		Shuffles: c.Shuffles, Points: c.Points,
 	}
 	var err error
+	if s.Families, err = c.table(); err != nil {
+		return bench.StreamResult{}, err
+	}
+	s.Names = c.names(s.Families)
 	for _, n := range []struct {
 		flag, text string
 		into       *float64
@@ -261,7 +301,7 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 			return nil, err
 		}
 	}
-	if d.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if d.Families, err = c.families(); err != nil {
 		return nil, err
 	}
 	return benched(sys, "streams", func(progress func(done, total int)) ([]bench.DriftResult, error) {

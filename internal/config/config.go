@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/internal/provider/all"
+	students "tandem/internal/student/all"
 )
 
 // MaxBytes bounds the size of a configuration file.
@@ -202,7 +203,7 @@ func DefaultTask() Task {
 		Guarantee: Guarantee{Alpha: 0.05, Delta: 0.1},
 		AuditRate: 0.05, RepeatRate: 0.01,
 		Fallback: "error", Deadline: 30 * time.Second,
-		Families: families(), StoreInputs: true,
+		Families: students.Default(), StoreInputs: true,
 	}
 }
 

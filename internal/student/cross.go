@@ -122,10 +122,14 @@ func (c *crossFit) run(ctx context.Context) error {
 		return err
 	}
 	var wg sync.WaitGroup
-	for range min(c.opt.Threads, max(len(jobs), 1)) {
+	workers, threads := min(c.opt.Threads, max(len(jobs), 1)), 1
+	if len(c.folds) > manyRows {
+		workers, threads = 1, c.opt.Threads // trainings side by side would not fit into memory
+	}
+	for range workers {
 		wg.Go(func() {
 			for j := range queue {
-				if err := c.fold(ctx, j.fold, j.family); err != nil {
+				if err := c.fold(ctx, j.fold, j.family, threads); err != nil {
 					mu.Lock()
 					if first == nil {
 						first = fmt.Errorf("family %s: %w", c.families[j.family].Name(), err)
@@ -226,8 +230,8 @@ func (c *crossFit) part(family, without int) Dataset {
 }
 
 // fold trains a family without one fold and keeps its outputs there.
-func (c *crossFit) fold(ctx context.Context, fold, family int) error {
-	member, err := c.families[family].Train(ctx, c.part(family, fold), Options{Seed: c.opt.Seed + uint64(fold) + 1, Threads: 1, Quick: true})
+func (c *crossFit) fold(ctx context.Context, fold, family, threads int) error {
+	member, err := c.families[family].Train(ctx, c.part(family, fold), Options{Seed: c.opt.Seed + uint64(fold) + 1, Threads: threads, Quick: true})
 	if err != nil {
 		return err
 	}
