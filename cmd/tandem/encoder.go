@@ -63,7 +63,10 @@ func absent(table map[string]student.Family, task tandem.Task) map[string]string
 	out := map[string]string{}
 	for _, name := range task.Families {
 		if f, ok := table[name]; ok {
-			if err := f.Fits(task); err != nil {
+			err := f.Fits(task)
+			if e, ok := errors.AsType[*tandem.Error](err); ok {
+				out[name] = e.Message // the code is for programs
+			} else if err != nil {
 				out[name] = err.Error()
 			}
 		}
