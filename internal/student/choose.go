@@ -140,9 +140,6 @@ func (c *crossFit) plan(enough float64, evidence ...*evidence) *plan {
 		} else {
 			deep++
 		}
-		if len(evidence) == 1 {
-			e = last
-		}
 		r := &p.report
 		r.Judged[row], r.Scores[row], r.Labels[row], r.Correct[row] = true, e.scores[i], e.guess[i], e.right[i]
 		weight += e.weight[i]
@@ -156,10 +153,10 @@ func (c *crossFit) plan(enough float64, evidence ...*evidence) *plan {
 		share := float64(deep) / float64(len(c.judged))
 		p.Micros += share * max(c.micros(last.use)-p.Micros, 0)
 	}
+	p.report.Agree, p.report.Micros = p.Agree, p.Micros
 	if c.opt.Served != nil {
 		p.Served = c.opt.Served(&p.report)
 	}
-	p.report.Agree, p.report.Micros = p.Agree, p.Micros
 	return p
 }
 
