@@ -264,6 +264,31 @@ func TestTwoStages(t *testing.T) {
 	}
 }
 
+// TestChoiceBeforeAnythingServes goes by agreement while no candidate is
+// expected to serve, not by time alone.
+func TestChoiceBeforeAnythingServes(t *testing.T) {
+	calls := 0
+	families := []student.Family{linear.Family{}, nearest.Family{}}
+	families = append(families, encoder.New(&counted{bag: bag{digest: "one"}, calls: &calls}, nil)[:1]...)
+	d := studenttest.Desk(200)
+	for i := 0; i < len(d.Rows); i += 9 {
+		d.Rows[i].Label = (d.Rows[i].Label + 1) % 4
+	}
+	_, rep, err := student.Fit(t.Context(), families, d, student.Options{Seed: 1, Threads: 2, Served: func(*student.Report) float64 { return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(c student.Candidate) float64 { return c.Agree - c.Micros/500_000 }
+	for _, c := range rep.Tried[1:] {
+		if value(c) > value(rep.Tried[0]) {
+			t.Errorf("%+v was chosen before %+v", rep.Tried[0], c)
+		}
+	}
+	if rep.Agree != rep.Tried[0].Agree || len(rep.Tried) < 3 {
+		t.Errorf("agreement %g; tried %+v", rep.Agree, rep.Tried)
+	}
+}
+
 // counted counts what is embedded one at a time.
 type counted struct {
 	bag
