@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tandem"
+	"tandem/internal/provider"
 )
 
 // chatRequest holds the fields of a chat completion that tandem looks at. All
@@ -63,7 +64,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	if m, price, ok := s.Directory.Model(name); ok {
 		// The transport may still read the body when Forward has returned, so
 		// the buffer does not go back to the pool.
-		return s.forward(w, r, target{model: m, price: price, name: name, path: "/chat/completions"}, *buf)
+		return s.forward(w, r, target{model: m, price: price, name: name}, provider.ChatCompletions, *buf)
 	}
 	s.release(buf)
 	return s.noModel(name)

@@ -17,6 +17,9 @@ import (
 // Header marks every response of a recording.
 const Header = "X-Tandem-Recording"
 
+// Speaks says that a recording knows chat completions as they are.
+func (m *model) Speaks(d provider.Dialect) bool { return d == provider.ChatCompletions }
+
 // Forward answers a chat completion from the recording, by the text of its
 // last user message. Failures are responses, as a provider's would be.
 func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, error) {
@@ -26,7 +29,7 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 		}
 		return nil, err
 	}
-	if c.Path != "/chat/completions" {
+	if !m.Speaks(c.Dialect) {
 		return response(http.StatusNotFound, "application/json", errorBody("a recording answers chat completions only", "not_found")), nil
 	}
 	var req struct {
