@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 
 	"tandem/internal/provider"
 )
@@ -55,17 +54,19 @@ type endpoint struct {
 
 // Model returns the server's model of that name.
 func (e *endpoint) Model(name string) provider.Model {
-	m := &model{endpoint: e, name: name}
-	m.format.Store(int32(formats[e.configured]))
-	return m
+	first := formats[e.configured]
+	last := first
+	if e.configured == "" || e.configured == "auto" {
+		last = plain
+	}
+	return &model{endpoint: e, name: name, manner: provider.NewManner(first, last)}
 }
 
 // model is one model of the server and what has been learnt about it.
 type model struct {
 	*endpoint
 	name   string
-	format atomic.Int32 // the format in use
-	warm   atomic.Bool  // the server refuses a temperature of 0
+	manner *provider.Manner
 }
 
 // Speaks holds for all of OpenAI's endpoints: a server that lacks one says so
@@ -84,7 +85,7 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 func (m *model) Ask(ctx context.Context, q provider.Question) (provider.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout())
 	defer cancel()
-	how := asked{format: format(m.format.Load()), warm: m.warm.Load()}
+	how := m.manner.Now()
 	body, err := m.question(q, how)
 	if err != nil {
 		return provider.Reply{}, err

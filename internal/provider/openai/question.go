@@ -8,26 +8,17 @@ import (
 	"tandem/internal/provider"
 )
 
-// format is how a model is held to the labels.
-type format int32
-
-// The formats, the most binding first, so that the next one asks less of the
-// server.
+// The formats by which a model is held to the labels, the most binding first,
+// so that the next one asks less of the server.
 const (
-	jsonSchema format = iota
+	jsonSchema = iota
 	jsonObject
 	plain
 )
 
 // formats maps the configuration's words. auto is jsonSchema with permission
 // to step down.
-var formats = map[string]format{"": jsonSchema, "auto": jsonSchema, "json_schema": jsonSchema, "json_object": jsonObject, "none": plain}
-
-// asked says in which way a question was put.
-type asked struct {
-	format format
-	warm   bool // without a temperature
-}
+var formats = map[string]int{"": jsonSchema, "auto": jsonSchema, "json_schema": jsonSchema, "json_object": jsonObject, "none": plain}
 
 // The wire types of a chat completion request, as far as a question needs.
 type (
@@ -66,7 +57,7 @@ type (
 )
 
 // question encodes a task's question.
-func (m *model) question(q provider.Question, how asked) ([]byte, error) {
+func (m *model) question(q provider.Question, how provider.Asked) ([]byte, error) {
 	content, err := userContent(q.Input)
 	if err != nil {
 		return nil, err
@@ -74,19 +65,19 @@ func (m *model) question(q provider.Question, how asked) ([]byte, error) {
 	req := chatRequest{
 		Model: m.name,
 		Messages: []chatMessage{
-			{Role: "system", Content: provider.Instructions(q.Task, how.format != plain)},
+			{Role: "system", Content: provider.Instructions(q.Task, how.Format != plain)},
 			{Role: "user", Content: content},
 		},
 	}
 	if q.Rejected != "" {
 		req.Messages = append(req.Messages,
 			chatMessage{Role: "assistant", Content: q.Rejected},
-			chatMessage{Role: "user", Content: provider.Insistence(q.Task, how.format != plain)})
+			chatMessage{Role: "user", Content: provider.Insistence(q.Task, how.Format != plain)})
 	}
-	if !how.warm {
+	if !how.Warm {
 		req.Temperature = new(float64)
 	}
-	switch how.format {
+	switch how.Format {
 	case jsonSchema:
 		req.ResponseFormat = answerSchema(q.Task)
 	case jsonObject:

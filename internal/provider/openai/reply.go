@@ -123,7 +123,7 @@ func (u *chatUsage) read() tandem.Usage {
 
 // refusedStatus reads a failed response and learns from it what the server
 // does not take.
-func (m *model) refusedStatus(ctx context.Context, res *http.Response, how asked) error {
+func (m *model) refusedStatus(ctx context.Context, res *http.Response, how provider.Asked) error {
 	body, err := provider.FailureBody(ctx, res)
 	if err != nil {
 		return err
@@ -140,33 +140,10 @@ func (m *model) refusedStatus(ctx context.Context, res *http.Response, how asked
 	}
 	e := provider.StatusError(res.StatusCode, provider.RetryAfter(res.Header, time.Now()), kind)
 	if res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnprocessableEntity {
-		e.Adapted = m.adapt(bytes.ToLower(body), param, how)
+		e.Adapted = m.manner.Learn(body, param, how,
+			"response_format", "json_schema", "json_object", "json schema", "structured output", "guided", "grammar")
 	}
 	return e
-}
-
-// adapt notes that the server did not take the question's temperature or
-// format, and says whether another way is left.
-func (m *model) adapt(body []byte, param string, how asked) bool {
-	about := func(words ...string) bool {
-		for _, w := range words {
-			if strings.HasPrefix(param, w) || param == "" && bytes.Contains(body, []byte(w)) {
-				return true
-			}
-		}
-		return false
-	}
-	if !how.warm && about("temperature") {
-		m.warm.Store(true)
-		return true
-	}
-	auto := m.configured == "" || m.configured == "auto"
-	if auto && how.format < plain && about("response_format", "json_schema", "json_object", "json schema", "structured output", "guided", "grammar") {
-		// Compare: another request may have learnt the same meanwhile.
-		m.format.CompareAndSwap(int32(how.format), int32(how.format+1))
-		return true
-	}
-	return false
 }
 
 // kind is the upstream's short name for its error.
