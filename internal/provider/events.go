@@ -21,6 +21,7 @@ func (w *EventWriter) Begin(id, model string, u tandem.Usage) {
 
 // Open opens a block.
 func (w *EventWriter) Open(b Block) {
+	w.Begin("", "", tandem.Usage{})
 	w.Close()
 	w.open, w.kind = true, b.Kind
 	w.Events = append(w.Events, Event{Kind: Opened, Block: b})
@@ -54,6 +55,7 @@ func (w *EventWriter) Close() {
 
 // End ends the reply.
 func (w *EventWriter) End(stop StopReason, hit string, u tandem.Usage) {
+	w.Begin("", "", tandem.Usage{})
 	w.Close()
 	w.Events = append(w.Events, Event{Kind: Ended, Stop: stop, Hit: hit, Usage: u})
 }
