@@ -147,24 +147,37 @@ func Collect(s *Stream) (*Completion, error) {
 		if err != nil {
 			return c, err
 		}
-		last := len(c.Blocks) - 1
-		switch e.Kind {
-		case Began:
-			c.ID, c.Model, c.Usage = e.ID, e.Model, e.Usage
-		case Opened:
-			c.Blocks = append(c.Blocks, e.Block)
-		case Grew:
-			if c.Blocks[last].Kind == ToolUse {
-				c.Blocks[last].Input = append(c.Blocks[last].Input, e.Delta...)
-			} else {
-				c.Blocks[last].Text += e.Delta
-			}
-		case Signed:
-			c.Blocks[last].Signature += e.Delta
-		case Closed:
-		case Ended:
-			c.Stop, c.Hit, c.Usage = e.Stop, e.Hit, e.Usage
+		c.put(e)
+	}
+}
+
+// Put puts a reply together of its events.
+func Put(events []Event) *Completion {
+	c := &Completion{}
+	for i := range events {
+		c.put(&events[i])
+	}
+	return c
+}
+
+func (c *Completion) put(e *Event) {
+	last := len(c.Blocks) - 1
+	switch e.Kind {
+	case Began:
+		c.ID, c.Model, c.Usage = e.ID, e.Model, e.Usage
+	case Opened:
+		c.Blocks = append(c.Blocks, e.Block)
+	case Grew:
+		if c.Blocks[last].Kind == ToolUse {
+			c.Blocks[last].Input = append(c.Blocks[last].Input, e.Delta...)
+		} else {
+			c.Blocks[last].Text += e.Delta
 		}
+	case Signed:
+		c.Blocks[last].Signature += e.Delta
+	case Closed:
+	case Ended:
+		c.Stop, c.Hit, c.Usage = e.Stop, e.Hit, e.Usage
 	}
 }
 

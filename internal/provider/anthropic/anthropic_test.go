@@ -174,7 +174,9 @@ func number[T any](v T) *T { return &v }
 // TestRequest writes every field of a conversation, or refuses it by its name.
 func TestRequest(t *testing.T) {
 	m := opened(t, "http://127.0.0.1", Config{MaxTokens: 77})
-	user := func(b ...provider.Block) []provider.Message { return []provider.Message{{Role: provider.User, Blocks: b}} }
+	user := func(b ...provider.Block) []provider.Message {
+		return []provider.Message{{Role: provider.User, Blocks: b}}
+	}
 	for name, tc := range map[string]struct {
 		c    provider.Conversation
 		has  string

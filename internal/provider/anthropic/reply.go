@@ -46,7 +46,7 @@ func (u *usage) update(t *tandem.Usage) {
 	}
 	count := func(to *int, from *int) {
 		if from != nil {
-			*to = max(0, *from)
+			*to = provider.Count(*from)
 		}
 	}
 	fresh := t.InputTokens - t.CachedTokens - t.CacheWriteTokens
@@ -56,7 +56,7 @@ func (u *usage) update(t *tandem.Usage) {
 	count(&t.OutputTokens, u.Output)
 	t.InputTokens = fresh + t.CachedTokens + t.CacheWriteTokens
 	if n := u.Details.Thinking; n > 0 {
-		t.ReasoningTokens = n
+		t.ReasoningTokens = provider.Count(n)
 	}
 	t.ReasoningTokens = min(t.ReasoningTokens, t.OutputTokens)
 }

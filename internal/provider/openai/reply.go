@@ -112,7 +112,7 @@ func (u *chatUsage) read() tandem.Usage {
 	if u == nil {
 		return tandem.Usage{}
 	}
-	in, out := max(0, u.PromptTokens), max(0, u.CompletionTokens)
+	in, out := provider.Count(u.PromptTokens), provider.Count(u.CompletionTokens)
 	cached := min(in, max(0, u.Details.CachedTokens))
 	return tandem.Usage{
 		InputTokens: in, OutputTokens: out, CachedTokens: cached,
