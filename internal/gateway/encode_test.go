@@ -204,7 +204,7 @@ func FuzzChat(f *testing.F) {
 		}
 		for _, err := range []error{
 			refuse(&req), func() error { _, _, err := streaming(&req); return err }(),
-			func() error { _, err := lastUserMessage(req.Messages); return err }(),
+			func() error { _, err := lastOfUser(req.Messages, "messages", content); return err }(),
 		} {
 			if code := tandem.CodeOf(err); err != nil && code != tandem.InvalidRequest && code != tandem.UnsupportedModality {
 				t.Errorf("%q fails with %v", body, err)

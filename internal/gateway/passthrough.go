@@ -37,7 +37,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, t target, d pro
 	w.Header().Set("X-Tandem-Step", "passthrough")
 	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	events := err == nil && kind == "text/event-stream"
-	m := meter{events: events}
+	m := meter{dialect: d, events: events}
 	flush := func() {}
 	if events || res.ContentLength < 0 {
 		rc := http.NewResponseController(w)

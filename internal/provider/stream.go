@@ -19,7 +19,7 @@ type EventKind int
 // closed before the next is opened, and ends.
 const (
 	Began  EventKind = iota // ID, Model and what is known of Usage
-	Opened                  // Block: kind, and ID and name of a tool's use
+	Opened                  // Block: kind, and ID, name and signature of a tool's use
 	Grew                    // Delta: more text, or more JSON of a tool's input
 	Signed                  // Delta: the signature of the open block
 	Closed
@@ -84,10 +84,14 @@ func Play(c *Completion) *Stream {
 		if b.Kind != SealedBlock {
 			b.Text = ""
 		}
-		b.Input, b.Signature = nil, ""
+		if b.Input = nil; b.Kind != ToolUse {
+			b.Signature = ""
+		}
 		w.Open(b)
 		w.Grow(b.Kind, delta)
-		w.Sign(signature)
+		if b.Kind != ToolUse {
+			w.Sign(signature)
+		}
 	}
 	w.End(c.Stop, c.Hit, c.Usage)
 	return s

@@ -129,9 +129,8 @@ func (d *decoder) take(w *provider.EventWriter, r *reply) {
 			if len(args) == 0 || bytes.Equal(args, []byte("null")) {
 				args = json.RawMessage("{}")
 			}
-			w.Open(provider.Block{Kind: provider.ToolUse, ID: id, Name: p.Call.Name})
+			w.Open(provider.Block{Kind: provider.ToolUse, ID: id, Name: p.Call.Name, Signature: p.Signature})
 			w.Grow(provider.ToolUse, string(args))
-			w.Sign(p.Signature)
 			w.Close()
 		case p.Text != nil:
 			kind := provider.TextBlock
