@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"tandem/internal/provider"
 )
@@ -67,6 +68,8 @@ type model struct {
 	*endpoint
 	name   string
 	manner *provider.Manner
+
+	completionTokens atomic.Bool // the model takes max_completion_tokens only
 }
 
 // Speaks holds for all of OpenAI's endpoints: a server that lacks one says so

@@ -61,7 +61,7 @@ func reply(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-func failure(code string) string {
+func failureBody(code string) string {
 	return `{"error":{"message":"` + providertest.Secret + `","type":"some_error","param":null,"code":"` + code + `"}}`
 }
 
@@ -99,11 +99,11 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 			`,"prompt_tokens_details"`, `,"completion_tokens_details":{"reasoning_tokens":36},"prompt_tokens_details"`, 1)),
 		providertest.Refusal:     body(200, completion("null", `,"refusal":"I cannot help with that"`)),
 		providertest.Filtered:    body(200, strings.Replace(completion(`""`, ""), `"stop"`, `"content_filter"`, 1)),
-		providertest.RateLimited: body(429, failure("rate_limit_exceeded")),
-		providertest.NoCredit:    body(429, failure("insufficient_quota")),
-		providertest.ServerError: body(500, failure("server_error")),
-		providertest.BadKey:      body(401, failure("invalid_api_key")),
-		providertest.BadRequest:  body(400, failure("context_length_exceeded")),
+		providertest.RateLimited: body(429, failureBody("rate_limit_exceeded")),
+		providertest.NoCredit:    body(429, failureBody("insufficient_quota")),
+		providertest.ServerError: body(500, failureBody("server_error")),
+		providertest.BadKey:      body(401, failureBody("invalid_api_key")),
+		providertest.BadRequest:  body(400, failureBody("context_length_exceeded")),
 		providertest.Garbage:     body(200, "\x00\x01 not json"),
 		providertest.Truncated:   body(200, good[:len(good)/2]),
 		providertest.Huge:        body(200, `{"choices":[{"message":{"content":"`+strings.Repeat("x", 10<<20)+`"}}]}`),
@@ -114,7 +114,7 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 		},
 		providertest.RateLimitedS: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
-			reply(w, 429, failure("rate_limit_exceeded"))
+			reply(w, 429, failureBody("rate_limit_exceeded"))
 		},
 		providertest.WrongType: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

@@ -66,6 +66,41 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 	})), nil
 }
 
+// Complete answers a translated conversation by the text of its last message.
+func (m *model) Complete(ctx context.Context, c *provider.Conversation) (*provider.Completion, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	text, size := "", 0
+	for i := range c.Messages {
+		var texts []string
+		for j := range c.Messages[i].Blocks {
+			texts = append(texts, c.Messages[i].Blocks[j].Text)
+			size += len(c.Messages[i].Blocks[j].Text)
+		}
+		if c.Messages[i].Role == provider.User {
+			text = strings.Join(texts, "\n")
+		}
+	}
+	answer, ok := m.source.Answer(tandem.TextInput(text))
+	if !ok {
+		return nil, unknown()
+	}
+	return &provider.Completion{
+		ID: m.id(), Model: m.name, Stop: provider.StopEnd, Usage: m.usage(size, len(answer)),
+		Blocks: []provider.Block{{Kind: provider.TextBlock, Text: answer}},
+	}, nil
+}
+
+// Stream is the same reply in pieces.
+func (m *model) Stream(ctx context.Context, c *provider.Conversation) (*provider.Stream, error) {
+	reply, err := m.Complete(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return provider.Play(reply), nil
+}
+
 // stream is the whole stream of an answer.
 func (m *model) stream(answer string, u tandem.Usage, withUsage bool) []byte {
 	var b bytes.Buffer

@@ -218,3 +218,24 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestTranslate answers conversations of other dialects.
+func TestTranslate(t *testing.T) {
+	m, ok := replay.New(replay.Map{"a\nb": "other"}, replay.Options{}).Model("gpt").(provider.Translator)
+	if !ok {
+		t.Fatal("a recording translates nothing")
+	}
+	block := func(s string) provider.Block { return provider.Block{Kind: provider.TextBlock, Text: s} }
+	c := &provider.Conversation{Messages: []provider.Message{{Role: provider.User, Blocks: []provider.Block{block("x")}}, {Role: provider.User, Blocks: []provider.Block{block("a"), block("b")}}}}
+	s, err := m.Stream(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := provider.Collect(s)
+	if err != nil || reply.Text() != "other" || reply.Model != "recording:gpt" || reply.Usage.OutputTokens != 2 || s.Close() != nil {
+		t.Errorf("got %+v, %v", reply, err)
+	}
+	if _, err := m.Complete(t.Context(), &provider.Conversation{}); err == nil {
+		t.Error("an unknown text was answered")
+	}
+}
