@@ -27,14 +27,10 @@ const (
 // see takes the next piece.
 func (m *meter) see(p []byte) {
 	if !m.events {
-		if len(p) > tail {
-			p = p[len(p)-tail:]
+		if m.kept = append(m.kept, p...); len(m.kept) > maxMetered {
+			n := copy(m.kept, m.kept[len(m.kept)-tail:])
+			m.kept, m.lost = m.kept[:n], true
 		}
-		if len(m.kept)+len(p) > maxMetered {
-			end := m.kept[max(0, len(m.kept)-tail):]
-			m.kept, m.lost = append(m.kept[:0], end...), true
-		}
-		m.kept = append(m.kept, p...)
 		return
 	}
 	for {
