@@ -13,7 +13,7 @@ import (
 type chatDialect struct{}
 
 // chatCall holds every field of a chat completion: those that conversations
-// have, and those that must say nothing because they have not.
+// have, and those that must say nothing.
 type chatCall struct {
 	Model         string          `json:"model"`
 	Messages      json.RawMessage `json:"messages"`
@@ -39,6 +39,11 @@ type chatCall struct {
 	PromptCacheKey      string          `json:"prompt_cache_key"`
 	CacheRetention      json.RawMessage `json:"prompt_cache_retention"`
 
+	chatSilent
+}
+
+// chatSilent holds the fields that conversations have not.
+type chatSilent struct {
 	N            json.RawMessage `json:"n"`
 	Logprobs     json.RawMessage `json:"logprobs"`
 	TopLogprobs  json.RawMessage `json:"top_logprobs"`

@@ -126,7 +126,8 @@ func formFields(boundary string, body []byte, tell func(name string, from, to in
 		if length < 0 {
 			return errForm
 		}
-		if name, ok := fieldName(rest[line+2 : line+head]); ok {
+		header := rest[line : line+head] // empty, or after a line break
+		if name, ok := fieldName(bytes.TrimPrefix(header, []byte("\r\n"))); ok {
 			tell(name, from, from+length)
 		}
 		at = from + length + len(mark)
