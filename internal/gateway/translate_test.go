@@ -417,3 +417,28 @@ func fuzzRead(f *testing.F, d textDialect) {
 		}
 	})
 }
+
+// FuzzTaskInputs holds what tasks read of the other dialects to errors that a
+// client understands.
+func FuzzTaskInputs(f *testing.F) {
+	f.Add([]byte(`{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}]}],"tool_choice":{"type":"none"}}`))
+	f.Add([]byte(`{"input":[{"role":"user","content":[{"type":"input_image","image_url":"data:image/png;base64,aGk="},{"type":"input_audio","input_audio":{"data":"aGk=","format":"wav"}}]}],"store":true}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var m messagesRequest
+		var r responsesRequest
+		var errs []error
+		if json.Unmarshal(body, &m) == nil {
+			_, err := lastOfUser(m.Messages, "messages", messagesContent)
+			errs = append(errs, err, refuseMessages(&m))
+		}
+		if json.Unmarshal(body, &r) == nil {
+			_, err := responsesInput(r.Input)
+			errs = append(errs, err, refuseResponses(&r))
+		}
+		for _, err := range errs {
+			if code := tandem.CodeOf(err); err != nil && code != tandem.InvalidRequest && code != tandem.UnsupportedModality {
+				t.Errorf("%q fails with %v", body, err)
+			}
+		}
+	})
+}
