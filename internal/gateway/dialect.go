@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"tandem"
@@ -134,15 +132,4 @@ func isFalse(raw json.RawMessage) bool { return !given(raw) || string(raw) == "f
 // expect its errors.
 func isAnthropic(path string) bool {
 	return path == "/v1/messages" || strings.HasPrefix(path, "/v1/messages/")
-}
-
-// only sees that an object has no fields but those named, and names the first
-// that it has.
-func only(raw map[string]json.RawMessage, known ...string) (string, bool) {
-	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		if !slices.Contains(known, name) && given(raw[name]) {
-			return name, false
-		}
-	}
-	return "", true
 }
