@@ -205,3 +205,16 @@ func TestCountTokens(t *testing.T) {
 		wantMessagesError(t, res, body, want.status, want.kind, "model", want.says)
 	}
 }
+
+func TestMessagesModels(t *testing.T) {
+	g := start(t, gateway.Options{Answerer: &answers{}, Directory: directory{"claude": replay.New(replay.Map{}, replay.Options{}).Model("m")}})
+	_, body := call(t, "GET", g.url+"/v1/models", "", "Anthropic-Version", "2023-06-01")
+	var list struct {
+		Data    []struct{ ID, Type string }
+		HasMore bool   `json:"has_more"`
+		LastID  string `json:"last_id"`
+	}
+	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Data) != 2 || list.Data[0].ID != "support" || list.Data[1].ID != "claude" || list.Data[0].Type != "model" || list.HasMore || list.LastID != "claude" {
+		t.Errorf("got %s: %v", body, err)
+	}
+}

@@ -1,11 +1,13 @@
 package gateway_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"tandem"
 	"tandem/internal/gateway"
@@ -214,4 +216,62 @@ func TestTranslatedRefuses(t *testing.T) {
 	}
 	res, body = call(t, "POST", g.url+"/v1/messages", `{"model":"openai","max_tokens":1,"messages":[{"role":"user","content":"`+"\xff"+`"}]}`)
 	wantMessagesError(t, res, body, 400, "invalid_request_error", "", "UTF-8")
+}
+
+// TestTranslatedGone cancels the upstream when the client goes, and gives a
+// silent one up.
+func TestTranslatedGone(t *testing.T) {
+	began, gone := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(b), "silence") {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"m\"}}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		close(began)
+		<-r.Context().Done()
+		close(gone)
+	}))
+	t.Cleanup(srv.Close)
+	d := directory{}
+	for name, limit := range map[string]time.Duration{"claude": 0, "hasty": 100 * time.Millisecond} {
+		e, err := anthropic.Config{Server: provider.Server{BaseURL: srv.URL, ForwardTimeout: limit}}.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		d[name] = e.Model("real")
+	}
+	g := start(t, gateway.Options{Answerer: &answers{}, Directory: d})
+
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "POST", g.url+"/v1/chat/completions", strings.NewReader(`{"model":"claude","stream":true,"messages":[{"role":"user","content":"x"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-began
+		cancel()
+	}()
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		_, _ = io.ReadAll(res.Body)
+		_ = res.Body.Close()
+	}
+	start := time.Now()
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the upstream goes on")
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the upstream was cancelled only after %s", took)
+	}
+
+	for _, stream := range []string{"", `,"stream":true`} {
+		res, body := call(t, "POST", g.url+"/v1/chat/completions", `{"model":"hasty","messages":[{"role":"user","content":"silence"}]`+stream+`}`)
+		wantError(t, res, body, 504, tandem.TeacherTimeout, "in time")
+	}
 }

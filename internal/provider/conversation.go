@@ -198,7 +198,6 @@ func quoted(s string) string { return `"` + s + `"` }
 const (
 	FieldMaxTokens   = "max_tokens"
 	FieldTemperature = "temperature"
-	FieldTopP        = "top_p"
 	FieldTopK        = "top_k"
 	FieldSeed        = "seed"
 	FieldPresence    = "presence_penalty"
@@ -207,7 +206,6 @@ const (
 	FieldChoice      = "tool_choice"
 	FieldOneTool     = "parallel_tool_calls"
 	FieldFormat      = "response_format"
-	FieldThinking    = "thinking"
 	FieldEffort      = "reasoning_effort"
 	FieldBudget      = "thinking.budget_tokens"
 	FieldUser        = "user"

@@ -196,6 +196,7 @@ def passing(one, two):
     sound.name = "a.wav"
     check("transcriptions", one.audio.transcriptions.create(model="gpt", file=sound).text == "hello" and b"\r\nupstream\r\n" in Upstream.last)
     check("responses", one.responses.create(model="gpt", input="x", previous_response_id="resp_0").output_text == "hello")
+    check("the models are listed for both", {m.id for m in one.models.list()} == {m.id for m in two.models.list()} == {"support", "gpt", "claude", "gemini", "local"})
     check("count_tokens", two.messages.count_tokens(model="claude", messages=[{"role": "user", "content": "x"}]).input_tokens == 14)
 
 
