@@ -61,6 +61,7 @@ func (s *Server) translate(w http.ResponseWriter, r *http.Request, t target, bod
 	}
 	reply, err := m.Complete(r.Context(), c.Conversation)
 	if err != nil {
+		s.tellFailed(t, err)
 		return relayed(err)
 	}
 	s.translated(w, r, c, &reply.ID, &reply.Model, t)
@@ -88,6 +89,7 @@ func (s *Server) translateStream(w http.ResponseWriter, r *http.Request, t targe
 		case err != nil && !begun:
 			return relayed(err)
 		case err != nil:
+			s.tellFailed(t, err)
 			status, public := (&upstreamError{asProvider(err)}).public()
 			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "translated stream broke off", slog.String("model", t.name),
 				slog.Any("error", err), slog.String("request_id", w.Header().Get("X-Request-Id")))
@@ -136,6 +138,13 @@ func (s *Server) translated(w http.ResponseWriter, r *http.Request, c *conversat
 func (s *Server) tell(t target, u tandem.Usage) {
 	if s.Observer != nil {
 		s.Observer.Forwarded(t.name, u, t.price.Cost(u))
+	}
+}
+
+// tellFailed tells the observer what a failed call cost all the same.
+func (s *Server) tellFailed(t target, err error) {
+	if e, ok := errors.AsType[*provider.Error](err); ok && e.Usage != (tandem.Usage{}) {
+		s.tell(t, e.Usage)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestTranslatedFailures(t *testing.T) {
 
 // TestTranslatedBreaks ends a stream that breaks in the dialect's own way.
 func TestTranslatedBreaks(t *testing.T) {
-	g, _, _ := foreign(t, recorded(t, "chat_stream_error"))
+	g, w, _ := foreign(t, recorded(t, "chat_stream_error"))
 	for _, kind := range []string{"anthropic", "gemini", "ollama"} {
 		_, body := call(t, "POST", g.url+"/v1/chat/completions", strings.Replace(chatCall, "MODEL", kind, 1)+`,"stream":true}`)
 		data := events(t, body)
@@ -177,6 +177,9 @@ func TestTranslatedBreaks(t *testing.T) {
 		if last := e[len(e)-1]; last["type"] != "error" || last["error"].(map[string]any)["type"] == "" || strings.Contains(body, "message_stop") || len(e) < 2 {
 			t.Errorf("%s: the stream ends with %v", kind, last)
 		}
+	}
+	if u := <-w.forwarded; u.InputTokens != 20 { // Anthropic had told it before
+		t.Errorf("the usage of a broken stream is %+v", u)
 	}
 	if logs := g.logs.String(); !strings.Contains(logs, "broke off") || strings.Contains(logs, providertest.Secret) {
 		t.Errorf("the log says %s", logs)

@@ -132,6 +132,34 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestUnknownPart gives no client half a reply.
+func TestUnknownPart(t *testing.T) {
+	const body = `{"candidates":[{"content":{"parts":[{"text":"here:"},{"inlineData":{"mimeType":"image/png","data":"aGk="}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3}}`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("alt") == "sse" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: "+body+"\n\n")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	}))
+	defer srv.Close()
+	m := opened(t, srv.URL, Config{})
+	_, err := m.Complete(t.Context(), providertest.Talk())
+	if e, ok := errors.AsType[*provider.Error](err); !ok || !errors.Is(err, errPart) || e.Usage.InputTokens != 3 {
+		t.Errorf("got %v", err)
+	}
+	s, err := m.Stream(t.Context(), providertest.Talk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := provider.Collect(s); !errors.Is(err, errPart) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestModelPath(t *testing.T) {
 	e, err := Config{Server: provider.Server{BaseURL: "http://host"}}.Open()
 	if err != nil {

@@ -81,7 +81,11 @@ func readWhole(ctx context.Context, res *http.Response, limit int64) (*provider.
 		e.Usage = r.Usage.read()
 		return nil, e
 	}
-	d.take(w, &r)
+	if err := d.take(w, &r); err != nil {
+		e := provider.Garbage(res, "a reply that cannot be read", err)
+		e.Usage = r.Usage.read()
+		return nil, e
+	}
 	c := provider.Put(w.Events)
 	c.ID, c.Model, c.Usage = r.ID, r.Version, r.Usage.read()
 	c.Stop = d.stop(&r)
@@ -106,17 +110,22 @@ func (d *decoder) Decode(w *provider.EventWriter, data []byte) error {
 		}
 	}
 	w.Begin(r.ID, r.Version, r.Usage.read())
-	d.take(w, &r)
+	if err := d.take(w, &r); err != nil {
+		return err
+	}
 	if r.Feedback.BlockReason != "" || len(r.Candidates) > 0 && r.Candidates[0].Finish != "" {
 		w.End(d.stop(&r), "", r.Usage.read())
 	}
 	return nil
 }
 
-// take makes events of the parts of a reply.
-func (d *decoder) take(w *provider.EventWriter, r *reply) {
+var errPart = errors.New("a part of an unknown kind")
+
+// take makes events of the parts of a reply. A part that no client could be
+// given, such as an image, is an error rather than lost.
+func (d *decoder) take(w *provider.EventWriter, r *reply) error {
 	if len(r.Candidates) == 0 {
-		return
+		return nil
 	}
 	for _, p := range r.Candidates[0].Content.Parts {
 		switch {
@@ -141,8 +150,11 @@ func (d *decoder) take(w *provider.EventWriter, r *reply) {
 			if *p.Text != "" {
 				w.Sign(p.Signature)
 			}
+		case p.Signature == "":
+			return errPart
 		}
 	}
+	return nil
 }
 
 // stop is why the reply ended.
