@@ -167,6 +167,23 @@ def talk_anthropic(client, model):
     check(f"anthropic, {model}: a stream that breaks is an error", isinstance(e, anthropic.APIError), e)
 
 
+def forms(one, two):
+    """Images and structured outputs arrive in each provider's own form."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    for model, parts in {
+        "claude": [b'"source":{"type":"base64","media_type":"image/png","data":"aGk="}', b'"output_config":{"format":{"type":"json_schema"'],
+        "gemini": [b'"inlineData":{"mimeType":"image/png","data":"aGk="}', b'"responseJsonSchema":{'],
+        "local": [b'"images":["aGk="]', b'"format":{'],
+    }.items():
+        one.chat.completions.create(model=model, messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, image]}],
+                                    response_format={"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}})
+        check(f"openai, {model}: an image and a schema", all(part in Upstream.last for part in parts), Upstream.last)
+    two.messages.create(model="gpt", max_tokens=9, output_config={"format": {"type": "json_schema", "schema": schema}}, messages=[
+        {"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}]}])
+    check("anthropic, gpt: an image and a schema", b'"url":"data:image/png;base64,aGk="' in Upstream.last and b'"response_format":{"type":"json_schema"' in Upstream.last, Upstream.last)
+
+
 def tasks(one, two):
     """A task in every text dialect."""
     text = "I want my money back"
@@ -212,6 +229,7 @@ def main():
             two = anthropic.Anthropic(base_url=f"http://127.0.0.1:{t.port}", api_key="unused", max_retries=0, timeout=30)
             tasks(one, two)
             passing(one, two)
+            forms(one, two)
             for model in ("gpt", "claude", "gemini", "local"):
                 talk_openai(one, model)
                 talk_anthropic(two, model)
