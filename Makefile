@@ -57,9 +57,17 @@ fmt: ## format all Go files
 bench: build ## measure everything and write docs/benchmarks.md anew (half an hour)
 	./tandem bench all
 
+.PHONY: bench-peers
+bench-peers: ## measure beside rivals from the Python index (hours; see bench/peers/run)
+	bench/peers/run
+
 .PHONY: microbench
 microbench: ## run the Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-kernel
+bench-kernel: ## measure the numeric kernels beside gonum
+	go run -C tools/benchkernel .
 
 .PHONY: generate
 generate: ## regenerate checked-in generated files

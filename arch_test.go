@@ -28,6 +28,7 @@ var rooms = []room{
 
 	{path: "internal/certify", layer: logic, pure: true, only: []string{"."}, outside: []string{}},
 	{path: "internal/feature/*", layer: logic, pure: true, outside: []string{}},
+	{path: "internal/feature/encoder", layer: logic, also: []string{"internal/feature/wordpiece"}, outside: []string{}}, // reads models from their folders
 	{path: "internal/student", layer: logic, outside: []string{}},
 	{path: "internal/provider", layer: logic, outside: []string{}},
 	{path: "internal/store", layer: logic, only: []string{"."}, outside: []string{}},
@@ -38,6 +39,7 @@ var rooms = []room{
 	{path: "internal/distill", layer: work},
 	{path: "internal/registry", layer: work},
 	{path: "internal/lifecycle", layer: work, only: []string{"."}},
+	{path: "internal/weights", layer: work, only: []string{"."}, outside: []string{}},
 	// Adapters.
 	{path: "client", layer: work, only: []string{"."}, outside: []string{}},
 	{path: "internal/gateway", layer: work},

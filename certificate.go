@@ -63,7 +63,7 @@ type Version struct {
 	Rows     int       `json:"rows"`     // trained on
 	Bytes    int64     `json:"bytes"`    // size of the artefact
 	Artefact string    `json:"artefact"` // sha256 of it, lower-case hex
-	Trigger  string    `json:"trigger"`  // what caused the training: growth, drift, new label, person
+	Trigger  string    `json:"trigger"`  // what caused the training: start, growth, drift, new label, person
 	Agree    float64   `json:"agree"`    // out-of-fold agreement with the teacher, in [0, 1]
 	TrainSec float64   `json:"train_s"`
 	Why      string    `json:"why"` // of the last change of stage

@@ -24,6 +24,33 @@ const (
 	Internal            Code = "internal"             // a fault of tandem itself; details are in the log only
 )
 
+// HTTPStatus is the status of a response that reports the code, the same in
+// every API of tandem: 500 for Internal and for codes it does not know.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case InvalidRequest, UnsupportedModality:
+		return 400
+	case Unauthorized:
+		return 401
+	case NotFound:
+		return 404
+	case Conflict:
+		return 409
+	case InputTooLarge:
+		return 413
+	case TeacherUnavailable:
+		return 502
+	case Overloaded:
+		return 503
+	case TeacherTimeout:
+		return 504
+	case StorageFull:
+		return 507
+	case Internal:
+	}
+	return 500
+}
+
 // Error is the one error type that crosses a border. Message is written for
 // the person who has to act on it and never holds prompts, keys or causes;
 // the cause is for logs and errors.Is.

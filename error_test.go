@@ -52,3 +52,16 @@ func TestCodeOf(t *testing.T) {
 		})
 	}
 }
+
+func TestHTTPStatus(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[tandem.Code]int{
+		tandem.InvalidRequest: 400, tandem.UnsupportedModality: 400, tandem.Unauthorized: 401, tandem.NotFound: 404,
+		tandem.Conflict: 409, tandem.InputTooLarge: 413, tandem.TeacherUnavailable: 502, tandem.Overloaded: 503,
+		tandem.TeacherTimeout: 504, tandem.StorageFull: 507, tandem.Internal: 500, "from_a_newer_tandem": 500,
+	} {
+		if got := code.HTTPStatus(); got != want {
+			t.Errorf("%s has the status %d, want %d", code, got, want)
+		}
+	}
+}

@@ -22,16 +22,20 @@ type Drift struct {
 	// Change is what comes after the change point: rows of other files, or the
 	// same rows with the labels of Source.After. With neither, only the
 	// simulated streams are run.
-	Change   []string
-	Alpha    float64
-	Delta    float64 // of ever alarming falsely
-	Drift    float64 // inverse of the mean audits between false drift signals
-	Rate     float64 // share of served answers that is audited
-	Replays  int
-	Audits   int     // length of a null stream
-	Before   int     // audits before a change
-	Jump     float64 // of the simulated change, added to alpha
-	Seed     uint64
+	Change  []string
+	Alpha   float64
+	Delta   float64 // of ever alarming falsely
+	Drift   float64 // inverse of the mean audits between false drift signals
+	Rate    float64 // share of served answers that is audited
+	Replays int
+	Audits  int     // length of a null stream
+	Before  int     // audits before a change
+	Jump    float64 // of the simulated change, added to alpha
+	Seed    uint64
+	// Splits is how many students, each trained and certified on a split of its
+	// own, the replays of recorded answers take turns with; 0: five. One split
+	// alone would say more of its luck than of the monitor.
+	Splits   int
 	Families []student.Family
 	Progress func(done, total int) // called from one goroutine at a time
 }
@@ -59,10 +63,13 @@ type DriftResult struct {
 	Seed       uint64   `json:"seed"`
 	RiskBefore float64  `json:"risk_before"`
 	RiskAfter  float64  `json:"risk_after,omitempty"`
-	Pool       int      `json:"pool,omitempty"`       // served recorded answers before the change
+	Splits     int      `json:"splits,omitempty"`     // with a certificate, of recorded answers
+	Refused    int      `json:"refused,omitempty"`    // splits without one, which serve nothing and are left out
+	Over       int      `json:"over,omitempty"`       // splits whose served answers differ more often than alpha before the change already
+	Pool       int      `json:"pool,omitempty"`       // served recorded answers before the change, a split
 	PoolAfter  int      `json:"pool_after,omitempty"` // and after
 
-	FalseAlarms  float64  `json:"false_alarms"`            // share of replays with a signal while the risk was at most risk_before
+	FalseAlarms  float64  `json:"false_alarms"`            // share of replays with a signal while the risk was at most alpha; those of splits over it left out
 	Found        *float64 `json:"found,omitempty"`         // share of the others with a signal after the change
 	DelayMedian  *float64 `json:"delay_median,omitempty"`  // audits from the change to the signal; unfound replays count as the longest
 	DelayP90     *float64 `json:"delay_p90,omitempty"`     //
@@ -90,14 +97,18 @@ func (p pool) draw(rng *rand.Rand) bool {
 	return rng.Float64() < p.risk
 }
 
-// stream is one kind of replay.
+// stream is one kind of replay. Replay i plays pools[i % len(pools)].
 type stream struct {
-	name          string
-	before, after pool
-	audits        int // after the change, or in all when there is none
-	lead          int // audits before the change; -1: there is no change
-	simulated     bool
+	name      string
+	pools     []pools
+	refused   int // splits without a certificate
+	audits    int // after the change, or in all when there is none
+	lead      int // audits before the change; -1: there is no change
+	simulated bool
 }
+
+// pools are the answers of one gate before and after the change.
+type pools struct{ before, after pool }
 
 // detector watches audits and says when it has seen enough.
 type detector func(wrong bool) (signal bool)
@@ -144,19 +155,19 @@ func (d Drift) Run(ctx context.Context) ([]DriftResult, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	coin := func(risk float64) pool { return pool{risk: risk} }
+	coin := []pools{{before: pool{risk: d.Alpha}, after: pool{risk: d.Alpha + d.Jump}}}
 	streams := []stream{
-		{name: "null", before: coin(d.Alpha), audits: d.Audits, lead: -1, simulated: true},
-		{name: "jump", before: coin(d.Alpha), after: coin(d.Alpha + d.Jump), audits: d.Audits, lead: d.Before, simulated: true},
+		{name: "null", pools: coin, audits: d.Audits, lead: -1, simulated: true},
+		{name: "jump", pools: coin, audits: d.Audits, lead: d.Before, simulated: true},
 	}
 	if len(d.Source.Paths) > 0 {
-		before, after, err := d.pools(ctx)
+		recorded, refused, err := d.splits(ctx)
 		if err != nil {
 			return nil, err
 		}
-		streams = append(streams, stream{name: "null", before: before, audits: d.Audits, lead: -1})
-		if len(after.wrong) > 0 {
-			streams = append(streams, stream{name: "jump", before: before, after: after, audits: d.Audits, lead: d.Before})
+		streams = append(streams, stream{name: "null", pools: recorded, refused: refused, audits: d.Audits, lead: -1})
+		if d.changes() {
+			streams = append(streams, stream{name: "jump", pools: recorded, refused: refused, audits: d.Audits, lead: d.Before})
 		}
 	}
 	var results []DriftResult
@@ -185,59 +196,88 @@ func (d Drift) check() error {
 		return tandem.Errorf(tandem.InvalidRequest, "the audit rate must lie in (0, 1], not %g", d.Rate)
 	case !(d.Jump > 0 && d.Alpha+d.Jump <= 1):
 		return tandem.Errorf(tandem.InvalidRequest, "the jump must be positive and end at most at 1, not %g", d.Jump)
-	case d.Replays < 1 || d.Audits < 1 || d.Before < 0:
-		return tandem.Errorf(tandem.InvalidRequest, "replays and audits must be positive")
+	case d.Replays < 1 || d.Audits < 1 || d.Before < 0 || d.Splits < 0:
+		return tandem.Errorf(tandem.InvalidRequest, "replays, audits and splits must be positive")
 	case len(d.Change) > 0 && d.Source.After != "":
 		return tandem.Errorf(tandem.InvalidRequest, "a change is either other files or another teacher column, not both")
 	}
 	return nil
 }
 
-// pools trains and certifies a student on the source and returns the outcomes
-// of the answers its gate would serve, on rows it has not seen, before and
-// after the change.
-func (d Drift) pools(ctx context.Context) (before, after pool, err error) {
+// changes reports whether recorded answers change at all.
+func (d Drift) changes() bool { return d.Source.After != "" || len(d.Change) > 0 }
+
+// splits trains and certifies a student on each of several splits of the source
+// and returns the outcomes of the answers its gate would serve, on rows it has
+// not seen, before and after the change. Splits without a certificate are
+// counted; without any that serves it is an error.
+func (d Drift) splits(ctx context.Context) (served []pools, refused int, err error) {
 	rows, err := d.Source.Read()
 	if err != nil {
-		return before, after, err
+		return nil, 0, err
 	}
-	t, err := newTrial(ctx, d.Families, rows.Rows, nil, d.Seed, runtime.GOMAXPROCS(0))
-	if err != nil {
-		return before, after, err
+	var changed Rows
+	if len(d.Change) > 0 {
+		source := d.Source
+		source.Paths = d.Change
+		if changed, err = source.Read(); err != nil {
+			return nil, 0, err
+		}
 	}
-	cert := t.certify(d.Alpha, d.Delta)
-	if !cert.OK {
-		return before, after, tandem.Errorf(tandem.Conflict, "no gate opens at alpha %g: %s", d.Alpha, cert.Why)
+	n := d.Splits
+	if n == 0 {
+		n = 5
 	}
-	served := func(rows []answered, teacher func(*Row) string) (wrong []bool) {
+	why := ""
+	for i := range n {
+		t, err := newTrial(ctx, d.Families, divide(rows.Rows, nil, 0, d.Seed+uint64(i)), d.Seed+uint64(i), runtime.GOMAXPROCS(0), []float64{d.Alpha}, d.Delta)
+		if err != nil {
+			return nil, 0, err
+		}
+		cert := t.certify(d.Alpha, d.Delta)
+		if !cert.OK {
+			refused++
+			why = cert.Why
+			continue
+		}
+		p, err := d.served(t, gate(cert), changed.Rows)
+		if err != nil {
+			return nil, 0, err
+		}
+		served = append(served, p)
+	}
+	if len(served) == 0 {
+		return nil, 0, tandem.Errorf(tandem.Conflict, "no gate opens at alpha %g in any of %d splits: %s", d.Alpha, n, why)
+	}
+	return served, refused, nil
+}
+
+// served is what a gate serves of the rows its student has not seen.
+func (d Drift) served(t *trial, g certify.Gate, changed []Row) (pools, error) {
+	outcomes := func(rows []answered, teacher func(*Row) string) pool {
+		var wrong []bool
 		for i := range rows {
-			if ok, _ := gate(cert).Decide(rows[i].score); ok && teacher(&rows[i].Row) != "" {
+			if ok, _ := g.Decide(rows[i].score); ok && teacher(&rows[i].Row) != "" {
 				wrong = append(wrong, rows[i].label != teacher(&rows[i].Row))
 			}
 		}
-		return wrong
+		return recorded(wrong)
 	}
 	asBefore := func(r *Row) string { return r.Teacher }
-	before = recorded(served(t.test, asBefore))
-	if len(before.wrong) == 0 {
-		return before, after, tandem.Errorf(tandem.Conflict, "the gate serves none of the %d test rows", len(t.test))
+	p := pools{before: outcomes(t.test, asBefore)}
+	if len(p.before.wrong) == 0 {
+		return p, tandem.Errorf(tandem.Conflict, "the gate serves none of the %d test rows", len(t.test))
 	}
 	switch {
 	case d.Source.After != "":
-		after = recorded(served(t.test, func(r *Row) string { return r.After }))
+		p.after = outcomes(t.test, func(r *Row) string { return r.After })
 	case len(d.Change) > 0:
-		source := d.Source
-		source.Paths = d.Change
-		changed, err := source.Read()
-		if err != nil {
-			return before, after, err
-		}
-		after = recorded(served(t.answer(changed.Rows), asBefore))
+		p.after = outcomes(t.answer(changed), asBefore)
 	}
-	if (d.Source.After != "" || len(d.Change) > 0) && len(after.wrong) == 0 {
-		return before, after, tandem.Errorf(tandem.Conflict, "after the change the gate serves nothing, so there is nothing to notice")
+	if d.changes() && len(p.after.wrong) == 0 {
+		return p, tandem.Errorf(tandem.Conflict, "after the change the gate serves nothing, so there is nothing to notice")
 	}
-	return before, after, nil
+	return p, nil
 }
 
 // outcome is what one detector did in one replay.
@@ -268,7 +308,7 @@ func (d Drift) play(ctx context.Context, s stream, progress func(done int)) ([]D
 					return
 				}
 				rng := rand.New(rand.NewPCG(d.Seed, uint64(i)+1))
-				outcomes[i] = d.replay(s, fresh(), rng)
+				outcomes[i] = d.replay(s, s.pools[i%len(s.pools)], fresh(), rng)
 				mu.Lock()
 				done++
 				progress(done)
@@ -289,16 +329,16 @@ func (d Drift) play(ctx context.Context, s stream, progress func(done int)) ([]D
 
 // replay serves answers one by one, audits some of them, and lets every
 // detector run until it signals.
-func (d Drift) replay(s stream, detectors []detector, rng *rand.Rand) []outcome {
+func (d Drift) replay(s stream, p pools, detectors []detector, rng *rand.Rand) []outcome {
 	out := make([]outcome, len(detectors))
 	ended := make([]bool, len(detectors))
 	left := len(detectors)
 	audits, excess := 0, 0.0
 	for limit := max(s.lead, 0) + s.audits; audits < limit && left > 0; {
 		changed := s.lead >= 0 && audits >= s.lead
-		from := s.before
+		from := p.before
 		if changed {
-			from = s.after
+			from = p.after
 		}
 		wrong := from.draw(rng)
 		if changed {
@@ -330,28 +370,45 @@ func (d Drift) summary(s stream, detector string, k int, outcomes [][]outcome) D
 		Bench: "drift", Stream: s.name, Errors: "recorded", Detector: detector,
 		Alpha: d.Alpha, Delta: d.Delta, DriftDelta: d.Drift, AuditRate: d.Rate,
 		Replays: d.Replays, Audits: s.audits, Before: max(s.lead, 0), Seed: d.Seed,
-		RiskBefore: s.before.risk, RiskAfter: s.after.risk, Pool: len(s.before.wrong), PoolAfter: len(s.after.wrong),
 	}
+	share := 1 / float64(len(s.pools))
+	for _, p := range s.pools {
+		r.RiskBefore += share * p.before.risk
+		r.Pool += len(p.before.wrong)
+		r.Over += one(p.before.risk > d.Alpha)
+		if s.lead >= 0 {
+			r.RiskAfter += share * p.after.risk
+			r.PoolAfter += len(p.after.wrong)
+		}
+	}
+	r.Pool /= len(s.pools)
+	r.PoolAfter /= len(s.pools)
 	if s.simulated {
 		r.Errors = "simulated"
 	} else {
 		r.Files, r.Change, r.Text, r.Teacher, r.After = d.Source.Paths, d.Change, d.Source.Text, d.Source.Teacher, d.Source.After
 		r.Family = familyNames(d.Families)
+		r.Splits, r.Refused = len(s.pools), s.refused
 	}
 	var delays, excess []float64
-	found := 0
-	for _, o := range outcomes {
+	found, good, early := 0, 0, 0
+	for i, o := range outcomes {
+		within := s.pools[i%len(s.pools)].before.risk <= d.Alpha
+		good += one(within)
 		if o[k].early {
-			r.FalseAlarms += 1 / float64(len(outcomes))
+			early += one(within)
 			continue
 		}
 		found += one(o[k].found)
 		delays = append(delays, float64(o[k].delay))
 		excess = append(excess, o[k].excess)
 	}
+	if good > 0 {
+		r.FalseAlarms = float64(early) / float64(good)
+	}
 	if s.lead >= 0 && len(delays) > 0 {
-		share, mid, late, over := float64(found)/float64(len(delays)), median(delays), quantile(delays, 0.9), mean(excess)
-		r.Found, r.DelayMedian, r.DelayP90, r.ExcessErrors = &share, &mid, &late, &over
+		hit, mid, late, over := float64(found)/float64(len(delays)), median(delays), quantile(delays, 0.9), mean(excess)
+		r.Found, r.DelayMedian, r.DelayP90, r.ExcessErrors = &hit, &mid, &late, &over
 	}
 	return r
 }

@@ -46,14 +46,15 @@ func TestDriftSimulated(t *testing.T) {
 
 func TestReplayCountsFromTheChange(t *testing.T) {
 	d := Drift{Alpha: 0.1, Rate: 1}
-	s := stream{before: pool{risk: 0}, after: pool{risk: 1}, audits: 10, lead: 5}
+	s := stream{audits: 10, lead: 5}
+	p := pools{before: pool{risk: 0}, after: pool{risk: 1}}
 	third := func() detector {
 		n := 0
 		return func(wrong bool) bool { n += one(wrong); return n == 3 }
 	}
 	never := func(bool) bool { return false }
 	always := func(bool) bool { return true }
-	got := d.replay(s, []detector{third(), never, always}, rand.New(rand.NewPCG(1, 1)))
+	got := d.replay(s, p, []detector{third(), never, always}, rand.New(rand.NewPCG(1, 1)))
 	want := []outcome{{found: true, delay: 3, excess: 3 * 0.9}, {delay: 10, excess: 10 * 0.9}, {early: true, delay: -4}}
 	for i := range want {
 		if got[i].early != want[i].early || got[i].found != want[i].found || got[i].delay != want[i].delay || got[i].excess-want[i].excess > 1e-9 {
@@ -69,6 +70,7 @@ func TestDriftRefusesBadParameters(t *testing.T) {
 		"rate":   func(d *Drift) { d.Rate = 2 },
 		"jump":   func(d *Drift) { d.Jump = 0.96 },
 		"none":   func(d *Drift) { d.Replays = 0 },
+		"splits": func(d *Drift) { d.Splits = -1 },
 		"both":   func(d *Drift) { d.Change, d.Source.After = []string{"x.csv"}, "y" },
 		"absent": func(d *Drift) { d.Source.Paths = []string{"absent.csv"} },
 	} {

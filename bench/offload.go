@@ -23,6 +23,8 @@ type Offload struct {
 	Delta    float64
 	Seeds    int
 	Families []student.Family
+	Limit    int    // use only so many of the rows of every seed, 0 for all
+	Answers  string // a file of another program's answers to judge in place of a student, "" for none
 	// Progress, when set, is told of every seed that is done, from one
 	// goroutine at a time.
 	Progress func(done, total int)
@@ -38,17 +40,20 @@ type OffloadResult struct {
 	Gold    string   `json:"gold,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 	Family  string   `json:"family"`
+	Chosen  string   `json:"chosen,omitempty"` // how the first seed put them together
 	Alpha   float64  `json:"alpha"`
 	Delta   float64  `json:"delta"`
 	Seeds   int      `json:"seeds"`
+	Limit   int      `json:"limit,omitempty"` // rows of a seed, when not all of them
 
-	ServedMean       float64 `json:"served_mean"`       // share of test rows answered by the student
-	ServedSD         float64 `json:"served_sd"`         // over the seeds
-	DisagreementMean float64 `json:"disagreement_mean"` // among served test rows, over seeds that serve any
-	Violations       int     `json:"violations"`        // seeds whose test disagreement exceeds alpha
-	Clear            int     `json:"violations_clear"`  // of those, seeds whose excess the size of the test part does not explain (one-sided, 5 %)
-	Within           bool    `json:"within"`            // that many violations are no surprise if each has probability delta
-	Refused          int     `json:"refused"`           // seeds without a certificate, which serve nothing
+	ServedMean       float64   `json:"served_mean"`       // share of test rows answered by the student
+	ServedSD         float64   `json:"served_sd"`         // over the seeds
+	DisagreementMean float64   `json:"disagreement_mean"` // among served test rows, over seeds that serve any
+	ServedBySeed     []float64 `json:"served_by_seed"`
+	Violations       int       `json:"violations"`       // seeds whose test disagreement exceeds alpha
+	Clear            int       `json:"violations_clear"` // of those, seeds whose excess the size of the test part does not explain (one-sided, 5 %)
+	Within           bool      `json:"within"`           // that many violations are no surprise if each has probability delta
+	Refused          int       `json:"refused"`          // seeds without a certificate, which serve nothing
 
 	Agreement       float64  `json:"agreement"`                  // with the teacher, were the student to answer every test row
 	AccuracyCascade *float64 `json:"accuracy_cascade,omitempty"` // against gold: the student where certified, else the teacher
@@ -88,31 +93,38 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 		return nil, err
 	}
 	start := time.Now()
-	rows, err := o.Source.Read()
+	rows, test, err := o.read()
 	if err != nil {
 		return nil, err
 	}
-	var test Rows
-	if o.Test != "" {
-		source := o.Source
-		source.Paths = []string{o.Test}
-		if test, err = source.Read(); err != nil {
+	name := familyNames(o.Families)
+	train := func(ctx context.Context, p parts, seed uint64) (*trial, error) {
+		return newTrial(ctx, o.Families, p, seed, 1, o.Alphas, o.Delta)
+	}
+	if o.Answers != "" {
+		answers, err := readAnswers(o.Answers)
+		if err != nil {
 			return nil, err
 		}
+		name = answers.name
+		train = func(_ context.Context, p parts, seed uint64) (*trial, error) { return answers.trial(p, seed) }
 	}
-	if len(rows.Rows) < 20 {
-		return nil, tandem.Errorf(tandem.InvalidRequest, "%d usable rows are too few to split; at least 20 are needed", len(rows.Rows))
-	}
-	outcomes, first, took, err := o.seeds(ctx, rows.Rows, test.Rows)
+	outcomes, first, took, err := o.seeds(ctx, rows.Rows, test.Rows, train)
 	if err != nil {
 		return nil, err
 	}
-	micros := predictMicros(first)
+	micros := first.micros
+	if first.student != nil {
+		micros = predictMicros(first)
+	}
 	results := make([]OffloadResult, len(o.Alphas))
 	for i, alpha := range o.Alphas {
 		r := o.summary(alpha, outcomes[i])
-		r.P50Micros, r.TrainSeconds = micros, mean(took)
-		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, len(first.student.Labels())
+		if tried := first.report.Tried; len(tried) > 1 {
+			r.Chosen = tried[0].Name
+		}
+		r.P50Micros, r.TrainSeconds, r.Family, r.Limit = micros, mean(took), name, o.Limit
+		r.Rows, r.TestRows, r.Splits, r.Labels = len(rows.Rows), len(test.Rows), first.split, first.labels
 		r.LeftOut = LeftOut{rows.Unlabeled + test.Unlabeled, rows.Blank + test.Blank, rows.Excluded + test.Excluded}
 		r.Seconds = time.Since(start).Seconds()
 		results[i] = r
@@ -120,7 +132,28 @@ func (o Offload) Run(ctx context.Context) ([]OffloadResult, error) {
 	return results, nil
 }
 
+// read reads the rows and, when they have a file of their own, the test rows.
+func (o Offload) read() (rows, test Rows, err error) {
+	if rows, err = o.Source.Read(); err != nil {
+		return rows, test, err
+	}
+	if o.Test != "" {
+		source := o.Source
+		source.Paths = []string{o.Test}
+		if test, err = source.Read(); err != nil {
+			return rows, test, err
+		}
+	}
+	if len(rows.Rows) < 20 || o.Limit > 0 && o.Limit < 20 {
+		return rows, test, tandem.Errorf(tandem.InvalidRequest, "%d usable rows are too few to split; at least 20 are needed", len(rows.Rows))
+	}
+	return rows, test, nil
+}
+
 func (o Offload) check() error {
+	if o.Limit < 0 {
+		return tandem.Errorf(tandem.InvalidRequest, "--limit must not be negative")
+	}
 	if o.Seeds < 1 {
 		return tandem.Errorf(tandem.InvalidRequest, "--seeds must be at least 1")
 	}
@@ -136,7 +169,7 @@ func (o Offload) check() error {
 }
 
 // seeds runs every seed; outcomes are by alpha, then by seed.
-func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seedOutcome, first *trial, took []float64, err error) {
+func (o Offload) seeds(ctx context.Context, rows, test []Row, train func(context.Context, parts, uint64) (*trial, error)) (outcomes [][]seedOutcome, first *trial, took []float64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	outcomes = make([][]seedOutcome, len(o.Alphas))
@@ -161,7 +194,7 @@ func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seed
 			if ctx.Err() != nil {
 				return
 			}
-			t, err := newTrial(ctx, o.Families, rows, test, uint64(s)+1, 1)
+			t, err := train(ctx, divide(rows, test, o.Limit, uint64(s)+1), uint64(s)+1)
 			if err != nil {
 				cancel(fmt.Errorf("seed %d: %w", s+1, err))
 				return
@@ -169,7 +202,7 @@ func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seed
 			for i, alpha := range o.Alphas {
 				outcomes[i][s] = t.outcome(alpha, o.Delta)
 			}
-			took[s] = t.took.Seconds()
+			took[s] = t.took
 			mu.Lock()
 			defer mu.Unlock()
 			if s == 0 {
@@ -186,13 +219,12 @@ func (o Offload) seeds(ctx context.Context, rows, test []Row) (outcomes [][]seed
 
 // outcome counts what a certificate at alpha does on the test rows.
 func (t *trial) outcome(alpha, delta float64) seedOutcome {
-	cert := t.certify(alpha, delta)
-	g := gate(cert)
-	o := seedOutcome{tested: len(t.test), refused: !cert.OK}
+	accept, refused := t.gate(alpha, delta)
+	o := seedOutcome{tested: len(t.test), refused: refused}
 	for i := range t.test {
 		a := &t.test[i]
 		answer := a.Teacher
-		if ok, _ := g.Decide(a.score); ok {
+		if accept(i) {
 			o.served++
 			answer = a.label
 			if a.wrong() {
@@ -217,7 +249,7 @@ func one(yes bool) int {
 func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 	r := OffloadResult{
 		Bench: "offload", Files: o.Source.Paths, Test: o.Test, Text: o.Source.Text, Teacher: o.Source.Teacher,
-		Gold: o.Source.Gold, Exclude: o.Source.Exclude, Family: familyNames(o.Families),
+		Gold: o.Source.Gold, Exclude: o.Source.Exclude,
 		Alpha: alpha, Delta: o.Delta, Seeds: o.Seeds,
 	}
 	var served, disagreement, agree, cascade, teacher, small []float64
@@ -236,7 +268,7 @@ func (o Offload) summary(alpha float64, outcomes []seedOutcome) OffloadResult {
 			r.Clear += one(d > alpha && 1-certify.BinomialTail(s.served, alpha, s.wrong-1) < 0.05)
 		}
 	}
-	r.ServedMean, r.ServedSD = mean(served), deviation(served)
+	r.ServedMean, r.ServedSD, r.ServedBySeed = mean(served), deviation(served), served
 	r.DisagreementMean, r.Agreement = mean(disagreement), mean(agree)
 	r.Within = r.Violations == 0 || 1-certify.BinomialTail(o.Seeds, o.Delta, r.Violations-1) >= 0.05
 	if o.Source.Gold != "" {

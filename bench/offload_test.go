@@ -151,7 +151,7 @@ func TestOffloadRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	if _, err := Families(all.Families(), []string{"oak"}); err == nil || !strings.Contains(err.Error(), "linear, nearest") {
+	if _, err := Families(all.Families(), []string{"oak"}); err == nil || !strings.Contains(err.Error(), "encoder, encoder-nearest, encoder-network, linear, nearest") {
 		t.Errorf("unknown family: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -168,7 +168,7 @@ func TestDriftRecorded(t *testing.T) {
 	after := write(t, "after.csv", "text,teacher\n"+strings.Repeat("i want a refund number 3,track\nwhere is my parcel number 9,track\n", 50))
 	d := Drift{
 		Source: Source{Paths: []string{before}, Text: "text", Teacher: "teacher"}, Change: []string{after},
-		Alpha: 0.1, Delta: 0.1, Drift: 0.001, Rate: 0.5, Replays: 50, Audits: 200, Before: 50, Jump: 0.1, Seed: 1, Families: families(t, "linear"),
+		Alpha: 0.1, Delta: 0.1, Drift: 0.001, Rate: 0.5, Replays: 50, Audits: 200, Before: 50, Jump: 0.1, Seed: 1, Splits: 3, Families: families(t, "linear"),
 	}
 	results, err := d.Run(t.Context())
 	if err != nil {
@@ -181,7 +181,7 @@ func TestDriftRecorded(t *testing.T) {
 	if r.RiskBefore > 0.1 || r.RiskAfter < 0.4 || r.RiskAfter > 0.6 || *r.Found != 1 || *r.DelayMedian > 40 || *r.ExcessErrors <= 0 {
 		t.Errorf("result = %+v", r)
 	}
-	if len(r.Change) != 1 || filepath.Base(r.Change[0]) != "after.csv" || r.Pool == 0 || r.PoolAfter != 100 {
+	if len(r.Change) != 1 || filepath.Base(r.Change[0]) != "after.csv" || r.Pool == 0 || r.PoolAfter != 100 || r.Splits+r.Refused != 3 || r.Over > r.Splits {
 		t.Errorf("parameters = %+v", r)
 	}
 }

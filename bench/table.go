@@ -85,8 +85,28 @@ func OffloadFacts(r OffloadResult) string {
 	if r.TestRows > 0 {
 		test = fmt.Sprintf(" and %d of a test file", r.TestRows)
 	}
+	family := r.Family
+	if r.Chosen != "" {
+		family += " (in the first seed " + r.Chosen + ")"
+	}
 	return fmt.Sprintf("%d rows%s, %d labels; fit %d, certify %d, test %d a seed; family %s; training %.1f s on one thread; one prediction %.0f µs (median).",
-		r.Rows, test, r.Labels, r.Splits.Fit, r.Splits.Certify, r.Splits.Test, r.Family, r.TrainSeconds, r.P50Micros)
+		r.Rows, test, r.Labels, r.Splits.Fit, r.Splits.Certify, r.Splits.Test, family, r.TrainSeconds, r.P50Micros)
+}
+
+// AccuracyTable lays out results of Accuracy.
+func AccuracyTable(results []AccuracyResult) Table {
+	t := Table{Head: []string{"student", "right", "±", "AUROC", "training", "one answer", "rows", "test rows", "outside"}}
+	for _, r := range results {
+		area := ""
+		if r.AUROC != nil {
+			area = fmt.Sprintf("%.3f", r.AUROC.Mean)
+		}
+		t.Rows = append(t.Rows, []string{
+			r.Family, percent(r.Accuracy.Mean, 1), percent(r.Accuracy.SD, 1), area, fmt.Sprintf("%.1f s", r.TrainSeconds),
+			fmt.Sprintf("%.0f µs", r.P50Micros), fmt.Sprint(r.Rows), fmt.Sprint(r.TestRows), fmt.Sprint(r.OutsideRows),
+		})
+	}
+	return t
 }
 
 // DriftTable lays out results of Drift.
@@ -96,6 +116,9 @@ func DriftTable(results []DriftResult) Table {
 		risk := percent(r.RiskBefore, 1)
 		if r.Stream == "jump" {
 			risk += " → " + percent(r.RiskAfter, 1)
+		}
+		if r.Splits > 0 {
+			risk += fmt.Sprintf(" (%d splits, %d over α)", r.Splits, r.Over)
 		}
 		t.Rows = append(t.Rows, []string{
 			r.Errors + ", " + r.Stream, r.Detector, risk, percent(r.FalseAlarms, 1),

@@ -21,29 +21,64 @@ type Split struct {
 	Test    int `json:"test"`
 }
 
+// parts are the rows of a trial.
+type parts struct{ fit, certify, test []Row }
+
 // divide shuffles the rows with the seed and cuts them: 50 % to fit, 25 % to
 // certify and 25 % to test; or, when there are test rows of their own, 75 % to
-// fit and 25 % to certify.
-func divide(rows, test []Row, seed uint64) (fit, cert, tst []Row) {
-	rows = slices.Clone(rows)
-	rng := rand.New(rand.NewPCG(seed, 0x5eed))
-	rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	n := len(rows)
-	if test != nil {
-		return rows[:n*3/4], rows[n*3/4:], test
+// fit and 25 % to certify. With a limit over 0 only so many of the shuffled
+// rows are used, so that a smaller limit uses a part of the same rows.
+func divide(rows, test []Row, limit int, seed uint64) parts {
+	at := cut(len(rows), test != nil, limit, seed)
+	p := parts{pick(rows, at.Fit), pick(rows, at.Certify), test}
+	if test == nil {
+		p.test = pick(rows, at.Test)
 	}
-	return rows[:n/2], rows[n/2 : n*3/4], rows[n*3/4:]
+	return p
+}
+
+// cut is divide on row numbers. Test is empty when there are test rows of
+// their own.
+func cut(rows int, ownTest bool, limit int, seed uint64) (at splitLine) {
+	order := make([]int, rows)
+	for i := range order {
+		order[i] = i
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x5eed))
+	rng.Shuffle(rows, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	n := rows
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	at.Seed = seed
+	if ownTest {
+		at.Fit, at.Certify = order[:n*3/4], order[n*3/4:n]
+		return at
+	}
+	at.Fit, at.Certify, at.Test = order[:n/2], order[n/2:n*3/4], order[n*3/4:n]
+	return at
+}
+
+func pick(rows []Row, at []int) []Row {
+	out := make([]Row, len(at))
+	for i, row := range at {
+		out[i] = rows[row]
+	}
+	return out
 }
 
 // trial is one student trained on one part of the rows, and its answers to the
 // two others.
 type trial struct {
-	student *student.Student
-	report  student.Report // what training said about its own rows, out of fold
+	student *student.Student // nil when the answers were recorded elsewhere
+	report  student.Report   // what training said about its own rows, out of fold
 	cert    []answered
 	test    []answered
 	split   Split
-	took    time.Duration // training
+	labels  int     // of the fit rows
+	took    float64 // seconds of training
+	micros  float64 // of one prediction, when the answers were recorded elsewhere
+	accept  []bool  // by test row: decided by a recorded gate, which takes the place of a certificate
 }
 
 // answered is a row with the student's answer.
@@ -55,20 +90,31 @@ type answered struct {
 
 func (a *answered) wrong() bool { return a.label != a.Teacher }
 
-// newTrial trains as the product does.
-func newTrial(ctx context.Context, families []student.Family, rows, test []Row, seed uint64, threads int) (*trial, error) {
-	fitRows, certRows, testRows := divide(rows, test, seed)
-	data := dataset(fitRows)
+// newTrial trains as the product does for a task that promises the alphas; of
+// several, candidates are compared by the mean of what they would serve.
+// Without any there is no gate to serve through, and nothing is left out.
+func newTrial(ctx context.Context, families []student.Family, rows parts, seed uint64, threads int, alphas []float64, delta float64) (*trial, error) {
+	data := dataset(rows.fit)
 	start := time.Now()
-	s, report, err := student.Fit(ctx, families, data, student.Options{Seed: seed, Threads: threads})
+	opt := student.Options{Seed: seed, Threads: threads}
+	if len(alphas) > 0 {
+		opt.Served = func(r *student.Report) float64 {
+			var served []float64
+			for _, a := range alphas {
+				served = append(served, certify.Expect(judged(r), promise(len(rows.certify), a, delta), len(rows.certify)))
+			}
+			return mean(served)
+		}
+	}
+	s, report, err := student.Fit(ctx, families, data, opt)
 	if err != nil {
-		return nil, fmt.Errorf("train on %d rows: %w", len(fitRows), err)
+		return nil, fmt.Errorf("train on %d rows: %w", len(rows.fit), err)
 	}
 	t := &trial{
-		student: s, report: report, took: time.Since(start),
-		split: Split{len(fitRows), len(certRows), len(testRows)},
+		student: s, report: report, took: time.Since(start).Seconds(), labels: len(data.Labels),
+		split: Split{len(rows.fit), len(rows.certify), len(rows.test)},
 	}
-	t.cert, t.test = t.answer(certRows), t.answer(testRows)
+	t.cert, t.test = t.answer(rows.certify), t.answer(rows.test)
 	return t, ctx.Err()
 }
 
@@ -105,29 +151,59 @@ func (t *trial) certify(alpha, delta float64) certify.Result {
 	for i := range t.cert {
 		rows[i] = certify.Row{Score: t.cert[i].score, Wrong: t.cert[i].wrong(), Propensity: 1, Asked: true}
 	}
-	outOfFold := make([]certify.Row, len(t.report.Scores))
-	for i, score := range t.report.Scores {
-		outOfFold[i] = certify.Row{Score: score, Wrong: !t.report.Correct[i], Propensity: 1, Asked: true}
+	test := promise(len(rows), alpha, delta)
+	return certify.Certify(rows, certify.Grid(judged(&t.report), test, len(rows)), test)
+}
+
+// promise is the test of a first certificate on so many rows.
+func promise(rows int, alpha, delta float64) certify.Test {
+	_, spend := certify.Plan(rows, rows, 1, alpha, delta)
+	return certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(rows)
+}
+
+// judged are the out-of-fold rows of a report.
+func judged(r *student.Report) []certify.Row {
+	var rows []certify.Row
+	for i, score := range r.Scores {
+		if r.Judged == nil || r.Judged[i] {
+			rows = append(rows, certify.Row{Score: score, Wrong: !r.Correct[i], Propensity: 1, Asked: true})
+		}
 	}
-	grid := certify.Grid(outOfFold, alpha, delta, len(rows))
-	return certify.Certify(rows, grid, alpha, delta)
+	return rows
+}
+
+// gate says which test rows are answered, and whether none is because no
+// certificate was given.
+func (t *trial) gate(alpha, delta float64) (accept func(row int) bool, refused bool) {
+	if t.accept != nil {
+		return func(row int) bool { return t.accept[row] }, !slices.Contains(t.accept, true)
+	}
+	cert := t.certify(alpha, delta)
+	g := gate(cert)
+	return func(row int) bool {
+		ok, _ := g.Decide(t.test[row].score)
+		return ok
+	}, !cert.OK
 }
 
 // gate is the gate a certificate opens; a refused one opens none.
 func gate(r certify.Result) certify.Gate { return certify.Gate{Threshold: r.Threshold, Open: r.OK} }
 
-// Families picks families by name from a table, all of them when no name is
-// given, in alphabetical order.
+// Families picks families by name from a table, all of them that can learn
+// from text here when no name is given, in alphabetical order.
 func Families(table map[string]student.Family, names []string) ([]student.Family, error) {
 	have := slices.Sorted(maps.Keys(table))
 	if len(names) == 0 {
-		names = have
+		names = slices.DeleteFunc(slices.Clone(have), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 	}
 	families := make([]student.Family, len(names))
 	for i, name := range names {
 		f, ok := table[name]
 		if !ok {
 			return nil, tandem.Errorf(tandem.InvalidRequest, "there is no family %q; there are %s", name, strings.Join(have, ", "))
+		}
+		if err := f.Fits(tandem.Task{}); err != nil {
+			return nil, tandem.Errorf(tandem.InvalidRequest, "family %s cannot be used: %v", name, err)
 		}
 		families[i] = f
 	}

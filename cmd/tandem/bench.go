@@ -5,19 +5,26 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
+	"tandem"
 	"tandem/bench"
+	"tandem/internal/feature/encoder"
+	"tandem/internal/student"
 	"tandem/internal/student/all"
 )
 
 type benchCmd struct {
-	Offload benchOffloadCmd `cmd:"" help:"How much of recorded traffic a certificate lets a student answer."`
-	Stream  benchStreamCmd  `cmd:"" help:"How a task learns from nothing, request by request."`
-	Drift   benchDriftCmd   `cmd:"" help:"How soon a broken promise is noticed, and how often an alarm is false."`
-	Serve   benchServeCmd   `cmd:"" help:"What answering over HTTP costs beside a bare handler."`
-	All     benchAllCmd     `cmd:"" help:"Run the whole table and write it into docs/benchmarks.md."`
+	Offload  benchOffloadCmd  `cmd:"" help:"How much of recorded traffic a certificate lets a student answer."`
+	Accuracy benchAccuracyCmd `cmd:"" help:"How often a student without a gate is right."`
+	Stream   benchStreamCmd   `cmd:"" help:"How a task learns from nothing, request by request."`
+	Drift    benchDriftCmd    `cmd:"" help:"How soon a broken promise is noticed, and how often an alarm is false."`
+	Serve    benchServeCmd    `cmd:"" help:"What answering over HTTP costs beside a bare handler."`
+	All      benchAllCmd      `cmd:"" help:"Run the whole table and write it into docs/benchmarks.md."`
 }
 
 // rowsFlags say where recorded answers are.
@@ -28,7 +35,38 @@ type rowsFlags struct {
 	Gold    string   `placeholder:"COL" help:"Column with the true answer, if there is one."`
 	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
 	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
-	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all)."`
+	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all but the slow ones)."`
+	Encoder string   `placeholder:"DIR" help:"Folder of a text encoder, as tandem models pull makes one, for the families on top of it."`
+}
+
+// table is the families of students, with those on an encoder when one is
+// named.
+func (f *rowsFlags) table() (map[string]student.Family, error) {
+	if f.Encoder == "" {
+		return all.Families(), nil
+	}
+	e, err := encoder.Open(f.Encoder, encoder.Options{Threads: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		return nil, err
+	}
+	return all.With(e, nil), nil
+}
+
+// families picks those named of the table.
+func (f *rowsFlags) families() ([]student.Family, error) {
+	table, err := f.table()
+	if err != nil {
+		return nil, err
+	}
+	return bench.Families(table, f.names(table))
+}
+
+// names are the families named, or the usual ones that there are.
+func (f *rowsFlags) names(table map[string]student.Family) []string {
+	if len(f.Family) > 0 {
+		return f.Family
+	}
+	return slices.DeleteFunc(all.Default(), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
 }
 
 func (f *rowsFlags) source() bench.Source {
@@ -42,6 +80,10 @@ type benchOffloadCmd struct {
 	Alpha []string `default:"0.05,0.1" placeholder:"SHARE" help:"Tolerated disagreement with the teacher; several after commas."`
 	Delta string   `default:"0.1" placeholder:"SHARE" help:"Probability that the promise is wrong."`
 	Seeds int      `default:"20" help:"How often the rows are split anew."`
+
+	Limit   int    `placeholder:"N" help:"Use only N of the rows of every seed; the smaller are part of the larger."`
+	Splits  string `placeholder:"FILE" help:"Write the rows and the parts of every seed to this file for another program, and measure nothing."`
+	Answers string `placeholder:"FILE" help:"Judge the answers another program gave to those parts, in place of a student's."`
 }
 
 // Help implements kong.HelpProvider.
@@ -54,6 +96,13 @@ func (benchOffloadCmd) Help() string {
 
 // Run measures and prints.
 func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
+	if c.Splits != "" {
+		o, err := c.offload()
+		if err != nil {
+			return err
+		}
+		return toFile(c.Splits, o.WriteSplits)
+	}
 	results, err := c.measure(ctx, sys)
 	if err != nil {
 		return err
@@ -65,22 +114,73 @@ func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 	return err
 }
 
-func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
-	o := bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds}
-	var err error
-	if o.Families, err = bench.Families(all.Families(), c.Family); err != nil {
-		return nil, err
+func (c *benchOffloadCmd) offload() (o bench.Offload, err error) {
+	o = bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds, Limit: c.Limit, Answers: c.Answers}
+	if o.Families, err = c.families(); err != nil {
+		return o, err
 	}
 	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
-		return nil, err
+		return o, err
 	}
-	if o.Delta, err = number("--delta", c.Delta); err != nil {
+	o.Delta, err = number("--delta", c.Delta)
+	return o, err
+}
+
+func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
+	o, err := c.offload()
+	if err != nil {
 		return nil, err
 	}
 	return benched(sys, "seeds", func(progress func(done, total int)) ([]bench.OffloadResult, error) {
 		o.Progress = progress
 		return o.Run(ctx)
 	})
+}
+
+type benchAccuracyCmd struct {
+	rowsFlags
+	jsonFlag
+	Test      string   `required:"" placeholder:"FILE" help:"File to test on, with the same columns."`
+	TestSplit []string `placeholder:"NAME" help:"Splits of a .json file to test on (default: all)."`
+	Outside   string   `placeholder:"LABEL" help:"Rows with this label are no part of the task: not trained on, and to be told from the others by their score."`
+	Seeds     int      `default:"1" help:"How often to train."`
+	Splits    string   `placeholder:"FILE" help:"Write the rows to this file for another program, and measure nothing."`
+	Answers   string   `placeholder:"FILE" help:"Judge the answers another program gave to those rows, in place of a student's."`
+}
+
+// Help implements kong.HelpProvider.
+func (benchAccuracyCmd) Help() string {
+	return "The student is trained on every row and answers every test row. AUROC is the chance that a row of the task has a " +
+		"higher score than one outside it.\n\n" +
+		"Examples:\n  tandem bench accuracy --csv train.csv --text message --teacher intent --test test.csv\n" +
+		"  tandem bench accuracy --csv data_full.json --teacher intent --split train --test data_full.json --test-split test --test-split oos_test --outside oos"
+}
+
+// Run measures and prints.
+func (c *benchAccuracyCmd) Run(ctx context.Context, sys system) error {
+	source := c.source()
+	test := source
+	test.Paths, test.Splits = []string{c.Test}, c.TestSplit
+	a := bench.Accuracy{Source: source, Test: test, Outside: c.Outside, Seeds: c.Seeds, Answers: c.Answers}
+	var err error
+	if a.Families, err = c.families(); err != nil {
+		return err
+	}
+	if c.Splits != "" {
+		return toFile(c.Splits, a.WriteSplits)
+	}
+	r, err := benched(sys, "seeds", func(progress func(done, total int)) (bench.AccuracyResult, error) {
+		a.Progress = progress
+		return a.Run(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return jsonLines(sys.stdout, []bench.AccuracyResult{r})
+	}
+	_, err = fmt.Fprintln(sys.stdout, bench.AccuracyTable([]bench.AccuracyResult{r}))
+	return err
 }
 
 type benchStreamCmd struct {
@@ -121,9 +221,13 @@ func (c *benchStreamCmd) Run(ctx context.Context, sys system) error {
 func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamResult, error) {
 	s := bench.Stream{
 		Source: c.source(), Seeds: c.Seeds, SeedLabel: c.SeedLabel, Price: c.Price,
-		Shuffles: c.Shuffles, Points: c.Points, Families: all.Families(), Names: c.Family,
+		Shuffles: c.Shuffles, Points: c.Points,
 	}
 	var err error
+	if s.Families, err = c.table(); err != nil {
+		return bench.StreamResult{}, err
+	}
+	s.Names = c.names(s.Families)
 	for _, n := range []struct {
 		flag, text string
 		into       *float64
@@ -197,7 +301,7 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 			return nil, err
 		}
 	}
-	if d.Families, err = bench.Families(all.Families(), c.Family); err != nil {
+	if d.Families, err = c.families(); err != nil {
 		return nil, err
 	}
 	return benched(sys, "streams", func(progress func(done, total int)) ([]bench.DriftResult, error) {
@@ -213,6 +317,20 @@ func benched[R any](sys system, what string, run func(progress func(done, total 
 	r, err := run(func(done, total int) { b.set(float64(done)/float64(total), steps) })
 	b.finish(err == nil)
 	return r, err
+}
+
+// toFile writes a new file.
+func toFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write the splits: %w", err)
+	}
+	defer func() {
+		if closed := f.Close(); err == nil && closed != nil {
+			err = fmt.Errorf("write the splits: %w", closed)
+		}
+	}()
+	return write(f)
 }
 
 // jsonLines prints one line per result.

@@ -10,6 +10,7 @@ import (
 
 	"tandem"
 	"tandem/internal/config"
+	"tandem/internal/weights"
 )
 
 // cli is the table of commands: one line and one file each.
@@ -18,9 +19,11 @@ type cli struct {
 	Check    checkCmd    `cmd:"" help:"Check the configuration, and the teachers with --online."`
 	Ask      askCmd      `cmd:"" help:"Ask a task of a running tandem."`
 	Tasks    tasksCmd    `cmd:"" help:"Show where each task stands."`
-	Students studentsCmd `cmd:"" help:"Show, promote and roll back students."`
+	Students studentsCmd `cmd:"" help:"Show, train, promote and roll back students."`
+	Events   eventsCmd   `cmd:"" help:"Show what happened: trainings, promotions, alarms, reloads."`
 	Traces   tracesCmd   `cmd:"" help:"Import and export what tandem learns from."`
 	Learn    learnCmd    `cmd:"" help:"Turn a log of answers into a certified student."`
+	Models   modelsCmd   `cmd:"" help:"Fetch pre-trained models that students build on."`
 	Conf     configCmd   `cmd:"" name:"config" help:"Print the schema or an example of the configuration."`
 	Demo     demoCmd     `cmd:"" help:"Watch tandem learn a support desk, without a key or an account."`
 	Bench    benchCmd    `cmd:"" help:"Measure on recorded answers."`
@@ -55,11 +58,22 @@ func parser(sys system, exit func(int)) (*kong.Kong, error) {
 	}
 	return kong.New(&cli{},
 		kong.Name("tandem"), kong.Description(about),
-		kong.Vars{"config": file},
+		kong.Vars{"config": file, "hub": weights.DefaultHub},
 		kong.Writers(sys.stdout, sys.stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
+		kong.ValueFormatter(withDefault),
 		kong.ShortUsageOnError(),
 	)
+}
+
+// withDefault is the help of a flag with its default, where a placeholder
+// stands in the default's usual place.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag == nil || v.Flag.PlaceHolder == "" || !v.HasDefault || strings.Contains(help, "(default") {
+		return help
+	}
+	return fmt.Sprintf("%s (default: %s).", strings.TrimSuffix(help, "."), v.Default)
 }
 
 // run executes one command line and returns the exit code.

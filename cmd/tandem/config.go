@@ -15,7 +15,7 @@ type configSchemaCmd struct{}
 // Help implements kong.HelpProvider.
 func (configSchemaCmd) Help() string {
 	return "Editors with a YAML language server complete and check the file when its first line is " +
-		"\"# yaml-language-server: $$schema=./tandem.schema.json\".\n\n" +
+		"\"# yaml-language-server: $schema=./tandem.schema.json\".\n\n" +
 		"Examples:\n  tandem config schema > tandem.schema.json"
 }
 

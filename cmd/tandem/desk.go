@@ -25,6 +25,16 @@ type deskFlags struct {
 	Server string `placeholder:"URL" help:"Address of a running tandem (default: listen of the configuration)."`
 }
 
+// at makes the calls of a command and closes the desk.
+func (f *deskFlags) at(ctx context.Context, sys system, calls func(*desk) error) (err error) {
+	d, err := f.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	defer closing(d.close, &err)
+	return calls(d)
+}
+
 // desk talks to the console: to that of the running server that holds the data
 // folder, or else to one of its own over the folder. Commands cannot tell the
 // difference.
@@ -35,6 +45,7 @@ type desk struct {
 	close  func() error
 	tasks  []tandem.Task
 	held   error // why the data folder could not be opened here
+	own    bool  // no server runs: the console is in this process
 }
 
 // open finds the console to talk to.
@@ -48,7 +59,7 @@ func (f *deskFlags) open(ctx context.Context, sys system) (*desk, error) {
 		d.token = cfg.APITokens[0].Reveal()
 	}
 	if f.Server == "" {
-		handler, closeFolder, err := openDesk(ctx, cfg.Data, d.tasks, newLogger(cfg.Log, sys.stderr))
+		handler, closeFolder, err := openDesk(ctx, sys, cfg, newLogger(cfg.Log, sys.stderr))
 		switch {
 		case err == nil:
 			d.serve(handler, closeFolder)
@@ -73,7 +84,7 @@ func (d *desk) serve(handler http.Handler, closeFolder func() error) {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(conns) }) // ends with conns
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return conns.dial(ctx) }}
-	d.base, d.client = "http://127.0.0.1", &http.Client{Transport: transport}
+	d.own, d.base, d.client = true, "http://127.0.0.1", &http.Client{Transport: transport}
 	d.close = func() error {
 		transport.CloseIdleConnections()
 		err := server.Close()

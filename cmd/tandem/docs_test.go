@@ -25,7 +25,7 @@ One program does everything; ` + "`tandem COMMAND --help`" + ` explains each com
 - ` + "`--json`" + ` prints JSON on standard output; messages and progress go to standard error.
 - ` + "`--config FILE` or `TANDEM_CONFIG`" + ` names the configuration, ` + "`TANDEM_TOKEN`" + ` the API token.
 - Colours and progress bars appear on terminals only; ` + "`NO_COLOR`" + ` turns colours off.
-- Commands about tasks, students and traces ask the running server that holds the data folder, over the loopback
+- Commands about tasks, students, events and traces ask the running server that holds the data folder, over the loopback
   address it listens on; when none runs they open the folder themselves.
 `
 

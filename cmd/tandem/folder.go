@@ -12,6 +12,7 @@ import (
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/config"
 	"tandem/internal/console"
 	"tandem/internal/registry"
 	"tandem/internal/store"
@@ -50,14 +51,16 @@ func openFolder(ctx context.Context, dir string, initial *certify.Key) (*folder,
 
 // openDesk opens a data folder that no server has, and returns the console's
 // handler over it.
-func openDesk(ctx context.Context, dir string, tasks []tandem.Task, log *slog.Logger) (http.Handler, func() error, error) {
-	f, err := openFolder(ctx, dir, nil)
+func openDesk(ctx context.Context, sys system, cfg *config.Config, log *slog.Logger) (http.Handler, func() error, error) {
+	f, err := openFolder(ctx, cfg.Data, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := console.Console{
-		Tasks:  func() []tandem.Task { return tasks },
+		Tasks:  cfg.TandemTasks,
+		Absent: func(t tandem.Task) map[string]string { return absent(familyTable(sys, cfg), t) },
 		Reader: f.store, Registry: f.registry, Log: log,
+		Patience: time.Hour, // the caller is this process, and what it reads from may be slow
 		Importer: importer{traces: f.store, key: f.key, labelled: func(string, string) {}},
 	}
 	return c.Handler(), f.store.Close, nil
@@ -70,7 +73,10 @@ type importer struct {
 	labelled func(task, label string) // told of every label stored
 }
 
-const importBatch = 500
+const (
+	importBatch = 500
+	lastBatch   = 5 * time.Second // to store what came before an import broke off
+)
 
 // Import implements console.Importer.
 func (i importer) Import(ctx context.Context, task tandem.Task, f console.Fields, rows io.Reader) (console.ImportReport, error) {
@@ -95,7 +101,7 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		}
 	}()
 	var batch store.Batch
-	flush := func() error {
+	flush := func(ctx context.Context) error {
 		if len(batch.Traces) == 0 {
 			return nil
 		}
@@ -112,10 +118,16 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		batch.Traces = nil
 		return nil
 	}
+	rescue := func() error { // ctx may have ended with the connection that broke
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastBatch)
+		defer cancel()
+		return flush(ctx)
+	}
 	seen := map[string]bool{}
 	for t, err := range r.All(ctx) {
-		if err != nil {
-			return report, fmt.Errorf("import: %w", err)
+		if err != nil { // of the stream: what came before it is sound
+			err = errors.Join(fmt.Errorf("import: %w", err), rescue())
+			return report, err
 		}
 		_, err := i.traces.Trace(ctx, t.ID)
 		switch {
@@ -128,11 +140,11 @@ func (i importer) each(ctx context.Context, task *tandem.Task, f console.Fields,
 		seen[t.ID] = true
 		batch.Traces = append(batch.Traces, t)
 		if len(batch.Traces) == importBatch {
-			if err := flush(); err != nil {
+			if err := flush(ctx); err != nil {
 				return report, err
 			}
 			clear(seen)
 		}
 	}
-	return report, flush()
+	return report, flush(ctx)
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"tandem"
 	"tandem/internal/certify"
@@ -16,7 +18,6 @@ import (
 	"tandem/internal/console"
 	"tandem/internal/distill"
 	"tandem/internal/student"
-	"tandem/internal/student/all"
 )
 
 type learnCmd struct {
@@ -30,6 +31,7 @@ type learnCmd struct {
 	Price   float64 `placeholder:"USD" help:"What one answer of the teacher costs, to estimate savings."`
 	Threads int     `placeholder:"N" help:"Processors to use (default: all)."`
 	Seed    uint64  `default:"1" placeholder:"N" help:"Decides which lines train and which test (default: 1); a data folder has a secret of its own for that."`
+	Encoder string  `placeholder:"NAME" help:"Text encoder to build on: a fetched model, a folder, or none (default: that of the configuration)."`
 	Data    string  `placeholder:"DIR" xor:"where" help:"Data folder to keep the student and the lines in, for tandem serve."`
 	Out     string  `short:"o" placeholder:"FILE" xor:"where" help:"File to write the student to."`
 }
@@ -65,9 +67,22 @@ func (c *learnCmd) Run(ctx context.Context, sys system) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	task, err := c.task(sys)
+	cfg := config.Default()
+	if c.Config != "" {
+		if cfg, err = config.Load(c.Config, sys.getenv); err != nil {
+			return err
+		}
+	}
+	task, err := c.task(cfg)
 	if err != nil {
 		return err
+	}
+	if c.Encoder != "" {
+		cfg.Learning.Encoder = c.Encoder
+	}
+	families := familyTable(sys, cfg)
+	if why := absent(families, task); c.Encoder != "" && c.Encoder != noEncoder && len(why) > 0 {
+		return usage("--encoder: %s", why[slices.Min(slices.Collect(maps.Keys(why)))])
 	}
 	in, size, closeInput, err := input(sys, c.From)
 	if err != nil {
@@ -98,10 +113,10 @@ func (c *learnCmd) Run(ctx context.Context, sys system) (err error) {
 		return fmt.Errorf("%s has no line to learn from", c.From)
 	}
 	report := learnReport{Read: read}
-	if report.Report, err = c.train(ctx, sys, f, &task); err != nil {
+	if report.Report, err = c.train(ctx, sys, f, &task, families); err != nil {
 		return err
 	}
-	if err := c.finish(ctx, f, &task, &report, gold); err != nil {
+	if err := c.finish(ctx, f, &task, &report, families, gold); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -119,15 +134,11 @@ func unit(t *tandem.Trace) string {
 }
 
 // task is that of the configuration or a new one, with the promise asked for.
-func (c *learnCmd) task(sys system) (tandem.Task, error) {
+func (c *learnCmd) task(cfg *config.Config) (tandem.Task, error) {
 	defaults := config.DefaultTask()
 	defaults.MaxLabels = 10_000
 	task := defaults.Tandem(c.Task, 1<<20)
 	if c.Config != "" {
-		cfg, err := config.Load(c.Config, sys.getenv)
-		if err != nil {
-			return task, err
-		}
 		configured, ok := cfg.Tasks[c.Task]
 		if !ok {
 			return task, usage("--task: %s has no task %q", c.Config, c.Task)
@@ -174,7 +185,7 @@ func (c *learnCmd) folder(ctx context.Context) (f *folder, discard func() error,
 	return f, func() error { return errors.Join(f.store.Close(), os.RemoveAll(dir)) }, nil
 }
 
-func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tandem.Task) (distill.Report, error) {
+func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tandem.Task, families map[string]student.Family) (distill.Report, error) {
 	threads := c.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -182,7 +193,7 @@ func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tande
 	const steps = 1000
 	learning := newBar(sys, "learning", steps)
 	learner := distill.New(distill.Options{
-		Reader: f.store, Registry: f.registry, Key: f.key, Families: all.Families(),
+		Reader: f.store, Registry: f.registry, Key: f.key, Families: families,
 		Task:    func(name string) (*tandem.Task, bool) { return task, name == task.Name },
 		Live:    func(string) distill.Serving { return distill.Serving{} },
 		Log:     slog.New(slog.DiscardHandler),
@@ -195,7 +206,7 @@ func (c *learnCmd) train(ctx context.Context, sys system, f *folder, task *tande
 }
 
 // finish adds what the learner does not report and writes the student out.
-func (c *learnCmd) finish(ctx context.Context, f *folder, task *tandem.Task, r *learnReport, gold []tandem.Trace) error {
+func (c *learnCmd) finish(ctx context.Context, f *folder, task *tandem.Task, r *learnReport, families map[string]student.Family, gold []tandem.Trace) error {
 	if r.Certificate.Status == tandem.Valid {
 		r.SavedUSD = 1000 * c.Price * r.Certificate.Coverage
 	}
@@ -222,7 +233,7 @@ func (c *learnCmd) finish(ctx context.Context, f *folder, task *tandem.Task, r *
 				return err
 			}
 		}
-		s, err := student.Load(all.Families(), blob)
+		s, err := student.Load(families, blob)
 		if err != nil {
 			return fmt.Errorf("read the student: %w", err)
 		}

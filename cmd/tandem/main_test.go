@@ -20,9 +20,9 @@ import (
 )
 
 // The scripts run this very test binary as tandem, as a program that writes a
-// log to learn from, and as one that compares reports.
+// log to learn from, as one that compares reports, and as one that serves files.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tandem": main, "log": writeLog, "same": sameReport})
+	testscript.Main(m, map[string]func(){"tandem": main, "log": writeLog, "same": sameReport, "files": serveFiles})
 }
 
 func TestScripts(t *testing.T) {
@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "freeport": freePort, "ready": ready, "until": until, "metric": metric, "hangup": hangup,
+			"status": status, "freeport": freePort, "ready": ready, "until": until, "says": says, "metric": metric, "hangup": hangup,
 		},
 	})
 }
@@ -111,6 +111,20 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("%v never succeeds: %v", args, err)
 }
 
+// says repeats a command until what it prints matches a pattern.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	want, got := regexp.MustCompile("(?m)"+args[0]), ""
+	for range 100 {
+		if err := ts.Exec(args[1], args[2:]...); err == nil {
+			if got = ts.ReadFile("stdout"); want.MatchString(got) {
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond) // as in ready
+	}
+	ts.Fatalf("%v never says %q, but %q", args[1:], args[0], got)
+}
+
 // writeLog writes n answered questions of three kinds that words tell apart.
 func writeLog() {
 	var n int
@@ -172,4 +186,12 @@ func page(t *testing.T, args ...string) string {
 		t.Fatalf("tandem %s ends with %d: %s", strings.Join(args, " "), code, out.String())
 	}
 	return out.String()
+}
+
+// serveFiles serves a folder on a port, as a hub does, until it is killed.
+func serveFiles() {
+	s := &http.Server{
+		Addr: "127.0.0.1:" + os.Args[1], Handler: http.FileServer(http.Dir(os.Args[2])), ReadHeaderTimeout: time.Second,
+	}
+	panic(s.ListenAndServe())
 }

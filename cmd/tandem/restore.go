@@ -24,10 +24,16 @@ func (a *app) restore(ctx context.Context, task string) error {
 		return err
 	}
 	a.cascade.SeedChange(task, change)
-	if err := a.sync(ctx, task); tandem.CodeOf(err) == tandem.Conflict {
+	lost := false
+	switch err := a.sync(ctx, task); {
+	case tandem.CodeOf(err) == tandem.Conflict:
 		a.log.Warn("the teacher answers until a new certificate", "task", task, "why", err)
-	} else if err != nil {
+	case err != nil && ctx.Err() != nil:
 		return err
+	case err != nil: // a damaged artefact must not keep the teacher from answering
+		lost = true
+		a.cascade.Remove(task)
+		a.log.Error("the student cannot be read, the teacher answers until a new one is trained", "task", task, "error", err)
 	}
 	stats, err := a.store.Stats(ctx, task)
 	if err != nil {
@@ -46,6 +52,9 @@ func (a *app) restore(ctx context.Context, task string) error {
 	seen, labels, err := a.lastTraining(ctx, task)
 	if err != nil {
 		return err
+	}
+	if lost {
+		seen = 0 // as if nothing had been trained yet: so that it is, at once
 	}
 	a.learner.Restore(task, stats.Labelled, seen, labels, change, recent)
 	return a.restoreCost(ctx, task)

@@ -14,6 +14,7 @@ import (
 	"tandem"
 	"tandem/internal/config"
 	"tandem/internal/lifecycle"
+	"tandem/internal/student/all"
 	"tandem/scenes/support"
 )
 
@@ -74,7 +75,7 @@ func openScene(ctx context.Context, sys system, opt sceneOptions) (s *scene, err
 	if s.log, err = os.OpenFile(filepath.Join(s.dir, "tandem.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return nil, fmt.Errorf("open the log of the demo: %w", err)
 	}
-	s.app, err = build(ctx, s.config, deps{log: slog.New(slog.NewTextHandler(s.log, nil))})
+	s.app, err = build(ctx, s.config, deps{log: slog.New(slog.NewTextHandler(s.log, nil)), families: all.Families()})
 	return s, err
 }
 

@@ -36,7 +36,9 @@ func (c *serveCmd) Run(ctx context.Context, sys system) error {
 		return err
 	}
 	log := newLogger(cfg.Log, sys.stderr)
-	a, err := build(ctx, cfg, deps{log: log})
+	families := familyTable(sys, cfg)
+	logAbsent(log, families, cfg.TandemTasks())
+	a, err := build(ctx, cfg, deps{log: log, families: families})
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"tandem"
@@ -13,37 +17,47 @@ import (
 type studentsCmd struct {
 	List     studentsListCmd     `cmd:"" help:"List the versions of a task's student."`
 	Show     studentsShowCmd     `cmd:"" help:"Show one version and its certificate."`
+	Train    studentsTrainCmd    `cmd:"" help:"Train a new version now."`
 	Promote  studentsPromoteCmd  `cmd:"" help:"Let a certified version serve."`
 	Rollback studentsRollbackCmd `cmd:"" help:"Let the previous version serve again, or the teacher alone."`
 }
 
-type studentsListCmd struct {
+// taskFlags are of every command about a task's students.
+type taskFlags struct {
 	deskFlags
 	jsonFlag
 	Task string `arg:"" help:"Name of the task."`
 }
+
+// path is where the console has the task.
+func (f *taskFlags) path(below string) string { return "/api/tasks/" + url.PathEscape(f.Task) + below }
+
+// students asks for the versions of the task's student, and for the families
+// it has to do without.
+func (f *taskFlags) students(ctx context.Context, sys system) (list []console.Student, absent map[string]string, err error) {
+	var reply struct {
+		Students []console.Student `json:"students"`
+		Absent   map[string]string `json:"absent"`
+	}
+	err = f.at(ctx, sys, func(d *desk) error { return d.call(ctx, "GET", f.path("/students"), nil, &reply) })
+	return reply.Students, reply.Absent, err
+}
+
+// versionArg names one of them.
+type versionArg struct {
+	Version string `arg:"" help:"Version, such as v3."`
+}
+
+type studentsListCmd struct{ taskFlags }
 
 // Help implements kong.HelpProvider.
 func (studentsListCmd) Help() string {
 	return "Examples:\n  tandem students list support\n  tandem students list support --json"
 }
 
-func students(ctx context.Context, d *desk, task string) ([]console.Student, error) {
-	var reply struct {
-		Students []console.Student `json:"students"`
-	}
-	err := d.call(ctx, "GET", "/api/tasks/"+url.PathEscape(task)+"/students", nil, &reply)
-	return reply.Students, err
-}
-
 // Run prints a line per version.
-func (c *studentsListCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
-	list, err := students(ctx, d, c.Task)
+func (c *studentsListCmd) Run(ctx context.Context, sys system) error {
+	list, absent, err := c.students(ctx, sys)
 	if err != nil {
 		return err
 	}
@@ -52,7 +66,7 @@ func (c *studentsListCmd) Run(ctx context.Context, sys system) (err error) {
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintf(sys.stdout, "%s has no students yet; the teacher answers everything\n", c.Task)
-		return err
+		return errors.Join(err, printAbsent(sys.stdout, absent))
 	}
 	rows := [][]string{{"VERSION", "STAGE", "CREATED (UTC)", "ROWS", "LABELS", "AGREES", "CERTIFICATE", "COVERS", "TRIGGER"}}
 	for _, s := range list {
@@ -68,14 +82,28 @@ func (c *studentsListCmd) Run(ctx context.Context, sys system) (err error) {
 			percent(s.Agree), state, covers, s.Trigger,
 		})
 	}
-	return table(sys.stdout, rows)
+	return errors.Join(table(sys.stdout, rows), printAbsent(sys.stdout, absent))
+}
+
+// printAbsent says which families are left out, those with the same reason
+// together.
+func printAbsent(w io.Writer, absent map[string]string) error {
+	by := map[string][]string{}
+	for name, why := range absent {
+		by[why] = append(by[why], name)
+	}
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		slices.Sort(by[why])
+		if _, err := fmt.Fprintf(w, "left out: %s: %s\n", strings.Join(by[why], ", "), why); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type studentsShowCmd struct {
-	deskFlags
-	jsonFlag
-	Task    string `arg:"" help:"Name of the task."`
-	Version string `arg:"" help:"Version, such as v3."`
+	taskFlags
+	versionArg
 }
 
 // Help implements kong.HelpProvider.
@@ -84,13 +112,8 @@ func (studentsShowCmd) Help() string {
 }
 
 // Run prints everything known about a version.
-func (c *studentsShowCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
-	list, err := students(ctx, d, c.Task)
+func (c *studentsShowCmd) Run(ctx context.Context, sys system) error {
+	list, _, err := c.students(ctx, sys)
 	if err != nil {
 		return err
 	}
@@ -140,17 +163,42 @@ func orDash(s string) string {
 	return s
 }
 
+type studentsTrainCmd struct{ taskFlags }
+
+// Help implements kong.HelpProvider.
+func (studentsTrainCmd) Help() string {
+	return "The running server trains from the traces it has, without waiting until they are enough more, certifies the new " +
+		"version and lets it serve if it is better. The command does not wait: tandem events --follow shows how it ends. " +
+		"To learn from a file instead, see tandem learn.\n\n" +
+		"Examples:\n  tandem students train support\n  tandem students train support --json --server http://127.0.0.1:8080"
+}
+
+// Run asks for a training.
+func (c *studentsTrainCmd) Run(ctx context.Context, sys system) error {
+	var reply struct {
+		Task    string `json:"task"`
+		Started bool   `json:"started"`
+	}
+	err := c.at(ctx, sys, func(d *desk) error { return d.call(ctx, "POST", c.path("/learn"), nil, &reply) })
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(sys.stdout, reply)
+	}
+	_, err = fmt.Fprintf(sys.stdout, "%s: the training begins; tandem events --task %s --follow shows how it ends\n", reply.Task, reply.Task)
+	return err
+}
+
 // whyFlag is the reason that is kept with a change.
 type whyFlag struct {
 	Why string `help:"Reason, kept with the change."`
 }
 
 type studentsPromoteCmd struct {
-	deskFlags
-	jsonFlag
+	taskFlags
 	whyFlag
-	Task    string `arg:"" help:"Name of the task."`
-	Version string `arg:"" help:"Version, such as v3."`
+	versionArg
 }
 
 // Help implements kong.HelpProvider.
@@ -159,21 +207,13 @@ func (studentsPromoteCmd) Help() string {
 }
 
 // Run promotes a version.
-func (c *studentsPromoteCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
-	path := "/api/tasks/" + url.PathEscape(c.Task) + "/students/" + url.PathEscape(c.Version) + "/promote"
-	return c.change(ctx, sys, d, path, c.Why, c.JSON)
+func (c *studentsPromoteCmd) Run(ctx context.Context, sys system) error {
+	return c.change(ctx, sys, "/students/"+url.PathEscape(c.Version)+"/promote", c.Why)
 }
 
 type studentsRollbackCmd struct {
-	deskFlags
-	jsonFlag
+	taskFlags
 	whyFlag
-	Task string `arg:"" help:"Name of the task."`
 }
 
 // Help implements kong.HelpProvider.
@@ -182,29 +222,27 @@ func (studentsRollbackCmd) Help() string {
 }
 
 // Run rolls back.
-func (c *studentsRollbackCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
-	return c.change(ctx, sys, d, "/api/tasks/"+url.PathEscape(c.Task)+"/rollback", c.Why, c.JSON)
+func (c *studentsRollbackCmd) Run(ctx context.Context, sys system) error {
+	return c.change(ctx, sys, "/rollback", c.Why)
 }
 
 // change makes a call that changes which version serves, and says what serves
 // now.
-func (f *deskFlags) change(ctx context.Context, sys system, d *desk, path, why string, asJSON bool) error {
+func (f *taskFlags) change(ctx context.Context, sys system, below, why string) error {
 	var reply console.Change
-	if err := d.call(ctx, "POST", path, map[string]string{"why": why}, &reply); err != nil {
+	err := f.at(ctx, sys, func(d *desk) error {
+		return d.call(ctx, "POST", f.path(below), map[string]string{"why": why}, &reply)
+	})
+	if err != nil {
 		return err
 	}
-	if asJSON {
+	if f.JSON {
 		return printJSON(sys.stdout, reply)
 	}
 	serves := reply.Serving + " serves what its certificate covers"
 	if reply.Serving == "" {
 		serves = "the teacher answers everything"
 	}
-	_, err := fmt.Fprintf(sys.stdout, "%s: %s (%s)\n", reply.Task, serves, reply.Event.Why)
+	_, err = fmt.Fprintf(sys.stdout, "%s: %s (%s)\n", reply.Task, serves, reply.Event.Why)
 	return err
 }

@@ -19,16 +19,12 @@ func (tasksCmd) Help() string {
 }
 
 // Run prints a line per task.
-func (c *tasksCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
+func (c *tasksCmd) Run(ctx context.Context, sys system) error {
 	var reply struct {
 		Tasks []console.TaskStatus `json:"tasks"`
 	}
-	if err := d.call(ctx, "GET", "/api/tasks", nil, &reply); err != nil {
+	err := c.at(ctx, sys, func(d *desk) error { return d.call(ctx, "GET", "/api/tasks", nil, &reply) })
+	if err != nil {
 		return err
 	}
 	if c.JSON {

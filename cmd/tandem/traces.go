@@ -60,16 +60,7 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 		return err
 	}
 	defer closing(closeInput, &err)
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	defer closing(d.close, &err)
-	task, err := d.one(c.Task)
-	if err != nil {
-		return err
-	}
-	q := url.Values{"task": {task}}
+	q := url.Values{}
 	for name, field := range map[string]string{"text": c.Text, "teacher": c.Teacher, "gold": c.Gold, "session": c.Session} {
 		if field != "" {
 			q.Set(name, field)
@@ -77,7 +68,14 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 	}
 	bar := newBar(sys, "importing", size)
 	var report console.ImportReport
-	err = d.call(ctx, "POST", "/api/traces/import?"+q.Encode(), bar.reader(in), &report)
+	err = c.at(ctx, sys, func(d *desk) error {
+		task, err := d.one(c.Task)
+		if err != nil {
+			return err
+		}
+		q.Set("task", task)
+		return d.call(ctx, "POST", "/api/traces/import?"+q.Encode(), bar.reader(in), &report)
+	})
 	bar.finish(err == nil)
 	if err != nil {
 		return err
@@ -94,10 +92,20 @@ func (c *tracesImportCmd) Run(ctx context.Context, sys system) (err error) {
 	return err
 }
 
-// printFaults lists the lines that could not be used.
+// printFaults lists the lines that could not be used; neighbours with the same
+// fault share a line.
 func printFaults(sys system, file string, r console.ImportReport) {
-	for _, f := range r.Faults {
-		fmt.Fprintf(sys.stderr, "%s:%d: %s\n", file, f.Line, f.Message)
+	for i := 0; i < len(r.Faults); {
+		first := r.Faults[i]
+		last := first.Line
+		for i++; i < len(r.Faults) && r.Faults[i].Message == first.Message && r.Faults[i].Line == last+1; i++ {
+			last++
+		}
+		where := strconv.Itoa(first.Line)
+		if last > first.Line {
+			where += "-" + strconv.Itoa(last)
+		}
+		fmt.Fprintf(sys.stderr, "%s:%s: %s\n", file, where, first.Message)
 	}
 	if hidden := r.Faulty - len(r.Faults); hidden > 0 {
 		fmt.Fprintf(sys.stderr, "and %s more\n", thousands(hidden))
@@ -120,38 +128,43 @@ func (tracesExportCmd) Help() string {
 }
 
 // Run copies the console's answer.
-func (c *tracesExportCmd) Run(ctx context.Context, sys system) (err error) {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
+func (c *tracesExportCmd) Run(ctx context.Context, sys system) error {
+	if c.Limit < 0 {
+		return usage("--limit must not be negative")
 	}
-	defer closing(d.close, &err)
-	task, err := d.one(c.Task)
-	if err != nil {
-		return err
-	}
-	q := url.Values{"task": {task}, "format": {c.Format}}
-	if !c.Since.IsZero() {
-		q.Set("since", c.Since.UTC().Format(time.RFC3339))
-	}
-	if c.Limit > 0 {
-		q.Set("limit", strconv.Itoa(c.Limit))
-	}
-	resp, err := d.send(ctx, "GET", "/api/traces/export?"+q.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
+	return c.at(ctx, sys, func(d *desk) (err error) {
+		task, err := d.one(c.Task)
+		if err != nil {
+			return err
+		}
+		q := url.Values{"task": {task}, "format": {c.Format}}
+		if !c.Since.IsZero() {
+			q.Set("since", c.Since.UTC().Format(time.RFC3339))
+		}
+		if c.Limit > 0 {
+			q.Set("limit", strconv.Itoa(c.Limit))
+		}
+		resp, err := d.send(ctx, "GET", "/api/traces/export?"+q.Encode(), nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		return c.save(sys, resp.Body)
+	})
+}
+
+// save writes the export where it should go.
+func (c *tracesExportCmd) save(sys system, traces io.Reader) (err error) {
 	out := sys.stdout
 	if c.Out != "" {
-		f, err := os.OpenFile(c.Out, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-		if err != nil {
-			return fmt.Errorf("write traces: %w", err)
+		f, openErr := os.OpenFile(c.Out, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if openErr != nil {
+			return fmt.Errorf("write traces: %w", openErr)
 		}
 		defer closing(f.Close, &err)
 		out = f
 	}
-	if _, err := io.Copy(out, resp.Body); err != nil {
+	if _, err := io.Copy(out, traces); err != nil {
 		return fmt.Errorf("export stopped before its end, what is written is not complete: %w", err)
 	}
 	return nil

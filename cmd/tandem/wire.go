@@ -23,14 +23,14 @@ import (
 	"tandem/internal/provider"
 	"tandem/internal/store"
 	"tandem/internal/student"
-	"tandem/internal/student/all"
 	"tandem/internal/telemetry"
 	"tandem/internal/trace"
 )
 
 // deps is what an app needs from the process.
 type deps struct {
-	log *slog.Logger
+	log      *slog.Logger
+	families map[string]student.Family
 }
 
 // app is tandem: every part, joined.
@@ -61,7 +61,7 @@ func build(ctx context.Context, cfg *config.Config, d deps) (_ *app, err error) 
 		return nil, err
 	}
 	a := &app{
-		folder: f, cfg: cfg, log: d.log, metrics: telemetry.New(version), families: all.Families(),
+		folder: f, cfg: cfg, log: d.log, metrics: telemetry.New(version), families: d.families,
 		ready: make(chan struct{}), reload: make(chan struct{}, 1),
 	}
 	defer func() {
@@ -114,11 +114,23 @@ func tokens(cfg *config.Config) []string {
 // console is the API that people and the command line use.
 func (a *app) console() http.Handler {
 	c := console.Console{
-		Tasks: a.tasks, Reader: a.store, Registry: switcher{a}, Learner: a.learner,
+		Tasks: a.tasks, Absent: func(t tandem.Task) map[string]string { return absent(a.families, t) }, Reader: a.store, Registry: switcher{a}, Learner: trainer{a},
 		Importer: importer{traces: a.store, key: a.key, labelled: a.learner.Labelled},
-		Tokens:   tokens(a.cfg), Log: a.log,
+		Tokens:   tokens(a.cfg), Log: a.log, Patience: a.cfg.Limits.ReadTimeout,
 	}
 	return c.Handler()
+}
+
+// trainer trains when people ask for it, and logs why they did.
+type trainer struct{ a *app }
+
+// Learn implements console.Learner.
+func (t trainer) Learn(ctx context.Context, task, why string) error {
+	err := t.a.learner.Learn(ctx, task, why)
+	if err == nil {
+		t.a.log.Info("a training is asked for", "task", task, "why", why)
+	}
+	return err
 }
 
 // Run serves until ctx ends, then drains: requests first, then audits and
@@ -309,11 +321,14 @@ func (a *app) install(ctx context.Context, in distill.Installed) error {
 
 // trained tells people how a training ended.
 func (a *app) trained(r distill.Report) {
-	kind := tandem.EventTrained
-	if r.Promoted {
-		kind = tandem.EventPromoted
+	switch {
+	case r.Version == "": // the registry noted nothing, and people wait to hear
+		a.note(context.Background(), tandem.Event{Task: r.Task, Kind: tandem.EventRefused, Why: "nothing was trained: " + r.Why})
+	case r.Promoted:
+		a.metrics.Happened(tandem.Event{Task: r.Task, Kind: tandem.EventPromoted})
+	default:
+		a.metrics.Happened(tandem.Event{Task: r.Task, Kind: tandem.EventTrained})
 	}
-	a.metrics.Happened(tandem.Event{Task: r.Task, Kind: kind})
 	a.metrics.Trained(r.Task, time.Duration(r.TrainSec*float64(time.Second)))
 	a.log.Info("trained", "task", r.Task, "trigger", r.Trigger, "version", r.Version, "promoted", r.Promoted, "rows", r.Rows, "why", r.Why)
 	if _, err := a.registry.Prune(context.Background(), r.Task); err != nil {

@@ -133,6 +133,9 @@ func words(t *taskPlan) map[tandem.Reason]string {
 		v, threshold, percent(c.Alpha), teacher, percent(1-c.Delta))
 	w[tandem.BelowThreshold] = fmt.Sprintf("%s is not sure enough (score under %s), so %s answers", v, threshold, teacher)
 	w[tandem.NotCertified] = fmt.Sprintf("%s runs in shadow until it is certified, so %s answers", v, teacher)
+	if c.Status == tandem.Valid {
+		w[tandem.NotCertified] = fmt.Sprintf("%s is certified but runs in shadow until it is promoted, so %s answers", v, teacher)
+	}
 	w[tandem.GateClosed] = fmt.Sprintf("an alarm withdrew the certificate of %s, so %s answers", v, teacher)
 	w[tandem.NeverServed] = fmt.Sprintf("%s chose a label that only %s may give", v, teacher)
 	return w

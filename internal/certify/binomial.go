@@ -98,28 +98,63 @@ func deviance(x, m float64) float64 {
 
 // Test is the question whether a risk is at most Alpha, asked so that a wrong
 // yes has probability at most Delta. Both are in (0, 1).
-type Test struct{ Alpha, Delta float64 }
+type Test struct {
+	Alpha, Delta float64
+	// From, when positive, makes the promise one about the answers themselves as
+	// well: see Running. 0: about the risk only.
+	From int
+	// Spend is the part of Delta that the risk itself may be misjudged with at
+	// this look; see SpendDelta. 0: the whole.
+	Spend float64
+}
+
+// level is the level at which the risk itself is tested.
+func (t Test) level() float64 {
+	if t.Spend > 0 && t.Spend < t.Delta {
+		return t.Spend
+	}
+	return t.Delta
+}
 
 // MinRows is the smallest number of accepted, labelled rows with which the
-// promise can be proved at all, namely without a single error:
-// ⌈ln delta / ln(1-alpha)⌉.
+// promise can be proved at all, namely without a single error. For the risk
+// alone it is ⌈ln delta / ln(1-alpha)⌉. It is most when no number of rows up to
+// it is enough.
 func (t Test) MinRows() int {
-	n := int(math.Ceil(math.Log(t.Delta) / math.Log1p(-t.Alpha)))
-	for n > 1 && math.Exp(float64(n-1)*math.Log1p(-t.Alpha)) <= t.Delta {
-		n--
+	const most = 1 << 40
+	lo, hi := 0, 1 // lo rows are too few
+	for hi < most && t.pValue(hi, 0) > t.Delta {
+		lo, hi = hi, 2*hi
 	}
-	return max(n, 1)
+	for hi-lo > 1 {
+		if mid := lo + (hi-lo)/2; t.pValue(mid, 0) > t.Delta {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return hi
 }
 
 // Allowed is the largest number of errors among n rows with which the promise
 // is still proved, -1 when n is below MinRows.
-func (t Test) Allowed(n int) int {
-	if n < 1 || BinomialTail(n, t.Alpha, 0) > t.Delta {
-		return -1
+func (t Test) Allowed(n int) int { return t.allowed(n, 0) }
+
+// allowed is Allowed, quicker when guess is a little below it.
+func (t Test) allowed(n, guess int) int {
+	proved := func(errors int) bool { return t.pValue(n, errors) <= t.Delta }
+	if n < 1 || guess < 0 || guess > n || !proved(guess) {
+		if guess = 0; n < 1 || !proved(0) {
+			return -1
+		}
 	}
-	lo, hi := 0, n // lo is allowed, hi is not
-	for hi-lo > 1 {
-		if mid := int(uint(lo+hi) >> 1); BinomialTail(n, t.Alpha, mid) <= t.Delta {
+	lo, step := guess, 1 // lo is allowed
+	for lo+step < n && proved(lo+step) {
+		lo += step
+		step *= 2
+	}
+	for hi := min(lo+step, n); hi-lo > 1; { // hi is not
+		if mid := lo + (hi-lo)/2; proved(mid) {
 			lo = mid
 		} else {
 			hi = mid

@@ -91,21 +91,40 @@ func TestMinRowsAndAllowed(t *testing.T) {
 		Test
 		rows int
 	}{
-		{Test{0.05, 0.1}, 45}, {Test{0.01, 0.1}, 230}, {Test{0.1, 0.1}, 22}, {Test{0.5, 0.5}, 1}, {Test{0.5, 0.25}, 2}, {Test{0.9, 0.99}, 1},
+		{Test{Alpha: 0.05, Delta: 0.1}, 45},
+		{Test{Alpha: 0.01, Delta: 0.1}, 230},
+		{Test{Alpha: 0.1, Delta: 0.1}, 22},
+		{Test{Alpha: 0.1, Delta: 0.2, Spend: 0.1}, 22},
+		{Test{Alpha: 0.5, Delta: 0.5}, 1},
+		{Test{Alpha: 0.5, Delta: 0.25}, 2},
+		{Test{Alpha: 0.9, Delta: 0.99}, 1},
+		{Test{Alpha: 0.05, Delta: 0.1, From: 1000}, 0},
+		{Test{Alpha: 0.1, Delta: 0.1, From: 200, Spend: 0.01}, 0},
+		{Test{Alpha: 0.1, Delta: 0.1, From: 10}, 0},
 	} {
-		if got := c.MinRows(); got != c.rows {
+		if got := c.MinRows(); c.rows > 0 && got != c.rows {
 			t.Errorf("%+v: MinRows %d, want %d", c.Test, got, c.rows)
+		} else if c.rows = got; got > 1<<30 {
+			if c.From > 10 {
+				t.Errorf("%+v: no number of rows is enough", c.Test)
+			}
+			continue
 		}
 		if c.Allowed(c.rows-1) != -1 || c.Allowed(c.rows) < 0 {
 			t.Errorf("%+v: MinRows is not the least number of rows", c.Test)
 		}
 		for _, n := range []int{c.rows, 100, 1000, 50000} {
 			k := c.Allowed(n)
-			if k >= 0 && BinomialTail(n, c.Alpha, k) > c.Delta {
+			if k >= 0 && c.pValue(n, k) > c.Delta {
 				t.Errorf("%+v: %d errors of %d are too many", c.Test, k, n)
 			}
-			if k < n-1 && BinomialTail(n, c.Alpha, k+1) <= c.Delta {
+			if k < n-1 && c.pValue(n, k+1) <= c.Delta {
 				t.Errorf("%+v: %d errors of %d are too few", c.Test, k, n)
+			}
+			for _, guess := range []int{0, k - 1, k, k + 1, n / 2, n, n + 1} {
+				if got := c.allowed(n, guess); got != k {
+					t.Errorf("%+v: guessing %d gives %d errors of %d, want %d", c.Test, guess, got, n, k)
+				}
 			}
 		}
 	}

@@ -16,7 +16,7 @@ func violations(w world, grid []float64, n, runs int, alpha, delta float64, seed
 		if spoil != nil {
 			spoil(rows)
 		}
-		res := Certify(rows, grid, alpha, delta)
+		res := Certify(rows, grid, Test{Alpha: alpha, Delta: delta})
 		method = res.Method
 		if !res.OK {
 			continue
@@ -149,7 +149,7 @@ func TestBettingCoverageWhenTheGateFollowsTheOutcomes(t *testing.T) {
 			}
 			rows[i] = r
 		}
-		if Certify(rows, []float64{0.3, 0.2, 0.1}, alpha, delta).OK {
+		if Certify(rows, []float64{0.3, 0.2, 0.1}, Test{Alpha: alpha, Delta: delta}).OK {
 			bad++
 		}
 	}
@@ -199,9 +199,10 @@ func TestGridKeepsThePromise(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, uint64(i)))
 		w := world{wrong: c.wrong, asked: always}
 		train, cert := make([]Row, c.train), make([]Row, c.n)
+		test := Test{Alpha: c.alpha, Delta: c.delta}
 		bad, ok, coverage := 0, 0, 0.0
 		for range runs {
-			res := Certify(w.sample(rng, cert), Grid(w.sample(rng, train), c.alpha, c.delta, c.n), c.alpha, c.delta)
+			res := Certify(w.sample(rng, cert), Grid(w.sample(rng, train), test, c.n), test)
 			if res.OK {
 				ok++
 				coverage += res.Coverage
@@ -232,7 +233,7 @@ func TestBettingIsAsSharpAsBinomial(t *testing.T) {
 		exact, betting := 0, 0
 		rows := make([]Row, c.n)
 		for range runs {
-			s := newSample(w.sample(rng, rows), Test{c.alpha, c.delta})
+			s := newSample(w.sample(rng, rows), Test{Alpha: c.alpha, Delta: c.delta})
 			if s.pValue(0.01) <= c.delta {
 				exact++
 			}
@@ -256,7 +257,7 @@ func TestFloorsSharpen(t *testing.T) {
 		rng := rand.New(rand.NewPCG(19, 1))
 		rows := make([]Row, 600)
 		for range runs {
-			if Certify(w.sample(rng, rows), []float64{0.5}, 0.1, 0.1).OK {
+			if Certify(w.sample(rng, rows), []float64{0.5}, Test{Alpha: 0.1, Delta: 0.1}).OK {
 				proved[w.floor != nil] += 1 / float64(runs)
 			}
 		}
@@ -269,6 +270,7 @@ func TestFloorsSharpen(t *testing.T) {
 }
 
 func BenchmarkCertify(b *testing.B) {
+	test := Test{Alpha: 0.05, Delta: 0.1}.Running(10_000)
 	w := world{wrong: rising(0.01, 0.3, 2), asked: always}
 	for _, asked := range []struct {
 		name string
@@ -282,7 +284,7 @@ func BenchmarkCertify(b *testing.B) {
 				train[i].Score -= rng.Float64() / levels
 			}
 			for b.Loop() {
-				Certify(rows, Grid(train, 0.05, 0.1, len(rows)), 0.05, 0.1)
+				Certify(rows, Grid(train, test, len(rows)), test)
 			}
 		})
 	}

@@ -29,7 +29,8 @@ func TestPlan(t *testing.T) {
 		{"a quarter fresh, second look", 1000, 250, 2, false},
 		{"mostly fresh, second look", 1000, 800, 2, true},
 		{"a quarter fresh, third look", 1000, 250, 3, false},
-		{"a quarter fresh, late look", 1000, 250, 20, true},
+		{"a quarter fresh, very late look", 1000, 250, 40, true},
+		{"as many fresh, early look", 1000, 600, 4, false},
 		{"half fresh, late look", 1000, 500, 20, true},
 		{"nothing", 0, 0, 1, true},
 	} {
@@ -37,7 +38,11 @@ func TestPlan(t *testing.T) {
 		if fresh != c.useFresh {
 			t.Errorf("%s: fresh %v, want %v", c.name, fresh, c.useFresh)
 		}
-		if want := SpendDelta(0.1, c.look); fresh && delta != 0.1 || !fresh && delta != want {
+		want := SpendDelta(0.1, c.look)
+		if fresh && c.fresh < c.total {
+			want = 0.1
+		}
+		if delta != want {
 			t.Errorf("%s: delta %g", c.name, delta)
 		}
 	}

@@ -56,23 +56,23 @@ type Result struct {
 }
 
 // Certify finds the loosest threshold whose selective risk, the share of wrong
-// answers among those accepted, is proved to be at most alpha, such that the
-// probability of deploying a threshold whose risk exceeds alpha is at most
-// delta. Rows are in time order; grid is the order in which thresholds are
-// tested, from Grid on other rows.
+// answers among those accepted, is proved to be at most t.Alpha, such that the
+// probability of deploying a threshold whose risk exceeds it is at most t.Delta. When the test asks for it, the same holds for what people see of the
+// gate: that its answers from the From-th on are within Alpha (see Running).
+// Rows are in time order; grid is the order in which thresholds are tested, from
+// Grid on other rows.
 //
 // It tests a fixed sequence (Learn then Test: Angelopoulos et al. 2021,
-// arXiv:2110.01052): each threshold in the order given, at level delta,
+// arXiv:2110.01052): each threshold in the order given, at level Delta,
 // until the first that is not proved; the last one proved is taken. Deploying
 // a false one needs the first false hypothesis of the sequence to be rejected,
-// which has probability at most delta however many thresholds are tested.
+// which has probability at most Delta however many thresholds are tested.
 //
 // With every label known the test is the exact binomial one, otherwise a
 // betting test (see wealth).
-func Certify(rows []Row, grid []float64, alpha, delta float64) Result {
-	t := Test{alpha, delta}
+func Certify(rows []Row, grid []float64, t Test) Result {
 	if !t.valid() {
-		return Result{PValue: 1, Why: fmt.Sprintf("alpha %g and delta %g must lie between 0 and 1", alpha, delta)}
+		return Result{PValue: 1, Why: fmt.Sprintf("alpha %g and delta %g must lie between 0 and 1", t.Alpha, t.Delta)}
 	}
 	s := newSample(rows, t)
 	res := Result{Method: s.method, Rows: s.asked, PValue: 1}
@@ -81,7 +81,7 @@ func Certify(rows []Row, grid []float64, alpha, delta float64) Result {
 			break
 		}
 		p := s.pValue(tau)
-		ok := p <= delta
+		ok := p <= t.Delta
 		if ok || i == 0 {
 			res.OK, res.PValue = ok, p
 			res.Accepted, res.Errors, res.Coverage = s.count(tau)
@@ -169,16 +169,13 @@ func (s *sample) count(tau float64) (accepted, errors int, coverage float64) {
 	return n, s.errs[n], coverage
 }
 
-// pValue is a p-value for "the risk at tau exceeds alpha".
+// pValue is a p-value for "the promise does not hold at tau".
 func (s *sample) pValue(tau float64) float64 {
 	if s.method == Betting {
 		return s.bettingP(tau)
 	}
 	n, e, _ := s.count(tau)
-	if n == 0 {
-		return 1
-	}
-	return BinomialTail(n, s.Alpha, e)
+	return s.Test.pValue(n, e)
 }
 
 // floorAt is the predictable lower bound of the propensity at row i.
@@ -219,11 +216,28 @@ func (s *sample) floorAt(i int) float64 {
 // come while every label was asked for are bet on as if 0.4 of the forecast
 // were to follow: a label is missing somewhere, so a gate has opened since and
 // the rows to come are worth less.
+//
+// A promise about the running share is tested with an alpha moved down to where
+// the test of the risk alone allows as many errors as the exact test of both
+// (edge), for as many plain rows as the accepted ones are worth. The bets know
+// nothing of it and are driven by the wealth against Alpha itself, which is
+// never smaller: so the proof about the risk stays exact. That about the running
+// share holds as far as the wealth behaves like a count of that many plain rows,
+// which simulations check.
 func (s *sample) bettingP(tau float64) float64 {
-	const caution, discount, seenBefore, nearly = 1.3, 0.4, 5.0, 0.995
+	const caution, discount, seenBefore, nearly, least = 1.3, 0.4, 5.0, 0.995, 0.1
 	unit, limit := s.Alpha*(1-s.Alpha)*caution, nearly/(1-s.Alpha)
-	goal := -math.Log(s.Delta)
-	wealth, best := 0.0, 0.0                 // logarithms
+	goal, goalRisk := -math.Log(s.Delta), -math.Log(s.level())
+	aim, alpha := goalRisk, s.Alpha
+	if s.From > 0 {
+		if alpha = s.edge(s.worth(tau)); alpha == 0 {
+			return 1
+		}
+		limit = nearly
+		aim = max(aim, goal*s.effort())
+	}
+	// Logarithms of the wealth against Alpha and against alpha, and the highest.
+	var risk, running, bestRisk, bestRunning float64
 	square, seen := seenBefore/2, seenBefore // a prior: half of the rows count in full
 	for i := range s.rows {
 		r := &s.rows[i]
@@ -232,22 +246,50 @@ func (s *sample) bettingP(tau float64) float64 {
 			if r.Floor == 1 {
 				left *= discount
 			}
-			b := min(math.Sqrt(2*(goal-wealth)/left), limit)
+			b := min(math.Sqrt(2*max(aim-risk, least)/left), limit)
 			w := s.floorAt(i) / r.Propensity
 			if r.Wrong {
-				wealth += math.Log1p(-b * w * (1 - s.Alpha))
+				risk += math.Log1p(-b * w * (1 - s.Alpha))
+				running += math.Log1p(-b * w * (1 - alpha))
 			} else {
-				wealth += math.Log1p(b * w * s.Alpha)
+				risk += math.Log1p(b * w * s.Alpha)
+				running += math.Log1p(b * w * alpha)
 			}
-			if wealth >= goal {
-				return math.Exp(-wealth)
+			bestRisk, bestRunning = max(bestRisk, risk), max(bestRunning, running)
+			if bestRisk >= goalRisk && bestRunning >= goal {
+				break
 			}
-			best = max(best, wealth)
 			square += w * w
 		}
 		seen++
 	}
-	return math.Exp(-best)
+	p := math.Exp(goalRisk - goal - bestRisk) // Delta/Spend-fold
+	if s.From > 0 {
+		p = max(p, math.Exp(-bestRunning))
+	}
+	return min(p, 1)
+}
+
+// effort is how many times the evidence against Alpha that the risk alone takes
+// a running share takes as well, for as many answers as were tested: twice the
+// square of the ratio of the quantiles.
+func (t Test) effort() float64 {
+	alone, running := math.Erfinv(1-2*t.Delta), math.Erfinv(1-t.Delta)
+	if !(alone > 0) {
+		return 1
+	}
+	return min(2*running*running/(alone*alone), 10)
+}
+
+// worth is how many plain labelled rows the rows accepted at tau are worth.
+func (s *sample) worth(tau float64) int {
+	sum := 0.0
+	for i := range s.rows {
+		if s.rows[i].accepted(tau) {
+			sum += s.floorAt(i) / s.rows[i].Propensity
+		}
+	}
+	return int(sum + 0.5)
 }
 
 // explain fills in Needs and Why.
@@ -305,6 +347,10 @@ func (s *sample) rowsFor(n, e int) float64 {
 		return math.Inf(1)
 	}
 	z := math.Sqrt2 * math.Erfinv(1-2*s.Delta)
+	if s.From > 0 {
+		// Half of delta, and the scatter of as many answers to come.
+		z = 2 * math.Erfinv(1-s.Delta)
+	}
 	root := max(z, 0) * math.Sqrt(s.Alpha*(1-s.Alpha)) / gap
 	return max(root*root, float64(s.MinRows()))
 }

@@ -54,7 +54,7 @@ func TestCertifyCases(t *testing.T) {
 		{"propensity 0 certifies nothing", []Row{{Score: 0.9, Asked: true}}, []float64{0.5}, 0.5, 0.5, false, 0, 0, 0, 1, "needs 1 more"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := Certify(c.rows, c.grid, c.alpha, c.delta)
+			r := Certify(c.rows, c.grid, Test{Alpha: c.alpha, Delta: c.delta})
 			if r.OK != c.ok || r.Threshold != c.tau {
 				t.Fatalf("%+v", r)
 			}
@@ -81,7 +81,7 @@ func TestCoverageIsWeighted(t *testing.T) {
 	for i := range 100 {
 		rows = append(rows, Row{Score: 0.9, Propensity: 0.1, Asked: i%10 == 0})
 	}
-	r := Certify(rows, []float64{0.5}, 0.3, 0.1)
+	r := Certify(rows, []float64{0.5}, Test{Alpha: 0.3, Delta: 0.1})
 	if !r.OK || r.Method != Betting || r.Rows != 110 || r.Accepted != 10 || math.Abs(r.Coverage-0.5) > 1e-12 {
 		t.Errorf("%+v", r)
 	}
@@ -96,7 +96,7 @@ func TestRowsNotAskedSayNothing(t *testing.T) {
 	for range 500 {
 		with = append(with, Row{Score: 0.9, Wrong: true, Propensity: 0.5})
 	}
-	a, b := Certify(rows, []float64{0.5}, 0.05, 0.1), Certify(with, []float64{0.5}, 0.05, 0.1)
+	a, b := Certify(rows, []float64{0.5}, Test{Alpha: 0.05, Delta: 0.1}), Certify(with, []float64{0.5}, Test{Alpha: 0.05, Delta: 0.1})
 	if a != b || !a.OK {
 		t.Errorf("%+v\n%+v", a, b)
 	}
@@ -109,7 +109,8 @@ func TestGrid(t *testing.T) {
 		u := rng.Float64()
 		rows[i] = Row{Score: 1 - u, Wrong: rng.Float64() < 0.01+0.5*u*u, Propensity: 1, Asked: true}
 	}
-	grid := Grid(rows, 0.05, 0.1, 1000)
+	test := Test{Alpha: 0.05, Delta: 0.1}
+	grid := Grid(rows, test, 1000)
 	if len(grid) < 5 {
 		t.Fatalf("only %d thresholds", len(grid))
 	}
@@ -123,7 +124,7 @@ func TestGrid(t *testing.T) {
 	}
 	shuffled := slices.Clone(rows)
 	rng.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	if !slices.Equal(grid, Grid(shuffled, 0.05, 0.1, 1000)) {
+	if !slices.Equal(grid, Grid(shuffled, test, 1000)) {
 		t.Error("the grid depends on the order of the train rows")
 	}
 	for _, c := range []struct {
@@ -140,7 +141,7 @@ func TestGrid(t *testing.T) {
 		{"hopeless, yet something to report on", labelled(0.7, 100, 90), 0.05, 0.1, 1000, 1},
 		{"score 0 is no threshold", labelled(0, 100, 1), 0.05, 0.1, 1000, 0},
 	} {
-		if got := Grid(c.rows, c.a, c.d, c.n); len(got) != c.want {
+		if got := Grid(c.rows, Test{Alpha: c.a, Delta: c.d}, c.n); len(got) != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -204,7 +205,11 @@ func FuzzCertify(f *testing.F) {
 		rows := fuzzRows(data)
 		alpha, delta := float64(a)/65535, float64(d)/65535
 		half := len(rows) / 2
-		grid := Grid(rows[:half], alpha, delta, max(len(rows)-half, 50))
+		test := Test{Alpha: alpha, Delta: delta}
+		if a%2 == 1 {
+			test.From = int(d)
+		}
+		grid := Grid(rows[:half], test, max(len(rows)-half, 50))
 		for i, tau := range grid {
 			if !(tau > 0 && tau <= 1) || i > 0 && tau >= grid[i-1] {
 				t.Fatalf("grid %v", grid)
@@ -213,7 +218,7 @@ func FuzzCertify(f *testing.F) {
 		if len(data) >= 8 {
 			grid = append(grid, math.Float64frombits(binary.LittleEndian.Uint64(data)), 0.5)
 		}
-		r := Certify(rows[half:], grid, alpha, delta)
+		r := Certify(rows[half:], grid, test)
 		for _, x := range []float64{r.PValue, r.Coverage, r.Threshold} {
 			if !(x >= 0 && x <= 1) {
 				t.Fatalf("%+v", r)

@@ -79,6 +79,7 @@ func (c *Config) Frozen(next *Config) []string {
 	}{
 		{"listen", c.Listen != next.Listen},
 		{"data", c.Data != next.Data},
+		{"models_dir", c.ModelsDir != next.ModelsDir},
 		{"api_tokens", !slices.Equal(c.APITokens, next.APITokens)},
 		{"limits (but input_bytes)", limits != nextLimits},
 		{"log", c.Log != next.Log},

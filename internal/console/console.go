@@ -5,6 +5,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -73,13 +74,19 @@ type LineFault struct {
 // Console answers the people's API.
 type Console struct {
 	// Tasks lists the tasks in force, by name.
-	Tasks    func() []tandem.Task
+	Tasks func() []tandem.Task
+	// Absent says which families of students a task cannot use here, and why.
+	Absent   func(t tandem.Task) map[string]string
 	Reader   Reader
 	Registry Registry
 	// Learner is nil where nothing trains, as when the command line works on
 	// a data folder without a server.
 	Learner  Learner
 	Importer Importer
+	// Patience is how long the caller of an import may send nothing, and that
+	// of an export take nothing, before it is given up; 30s when 0. As long as
+	// data flows there is no limit.
+	Patience time.Duration
 	// Tokens are the bearer tokens accepted; any caller of this machine when
 	// empty.
 	Tokens []string
@@ -90,15 +97,15 @@ type Console struct {
 func (c *Console) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /api/tasks", c.route(c.tasks))
-	mux.Handle("GET /api/tasks/{task}/students", c.route(c.students))
-	mux.Handle("POST /api/tasks/{task}/students/{version}/promote", c.route(c.promote))
-	mux.Handle("POST /api/tasks/{task}/rollback", c.route(c.rollback))
-	mux.Handle("POST /api/tasks/{task}/learn", c.route(c.learn))
+	mux.Handle("GET /api/tasks/{task}/students", c.route(c.ofTask(c.students)))
+	mux.Handle("POST /api/tasks/{task}/students/{version}/promote", c.route(c.because("promoted by a person", c.promote)))
+	mux.Handle("POST /api/tasks/{task}/rollback", c.route(c.because("rolled back by a person", c.rollback)))
+	mux.Handle("POST /api/tasks/{task}/learn", c.route(c.because("asked for by a person", c.learn)))
 	mux.Handle("GET /api/events", c.route(c.events))
-	mux.Handle("POST /api/traces/import", c.route(c.importTraces))
+	mux.Handle("POST /api/traces/import", c.guard(http.HandlerFunc(c.importTraces)))
 	mux.Handle("GET /api/traces/export", c.guard(http.HandlerFunc(c.export)))
-	mux.Handle("/api/", c.route(func(*http.Request) (any, error) {
-		return nil, tandem.Errorf(tandem.NotFound, "there is no such address under /api/")
+	mux.Handle("/api/", c.route(func(r *http.Request) (any, error) {
+		return nil, tandem.Errorf(tandem.NotFound, "the console has no %s %s; docs/api.md lists its calls", r.Method, r.URL.Path)
 	}))
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -144,7 +151,10 @@ func status(t tandem.Task, s store.TaskStats, versions []tandem.Version, certifi
 	if n := len(certificates); n > 0 {
 		last := &certificates[n-1]
 		out.Certificate, out.Version, out.Why = last, last.Version, last.Why
-		if last.Status == tandem.Withdrawn {
+		switch last.Status {
+		case tandem.Valid: // otherwise it would serve
+			out.Why = fmt.Sprintf("%s is certified but does not serve; tandem students promote %s %s lets it", last.Version, t.Name, last.Version)
+		case tandem.Withdrawn:
 			out.Gate = GateClosed
 			for _, v := range versions {
 				if v.Name == last.Version {
@@ -188,6 +198,3 @@ func certificateOf(certificates []tandem.Certificate, version string) *tandem.Ce
 	}
 	return nil
 }
-
-// patience bounds an import or export, which move more than other calls.
-const patience = time.Hour

@@ -63,6 +63,7 @@ func build(t *testing.T) *house {
 	})
 	h := &house{store: s}
 	h.Console = console.Console{
+		Absent: func(tandem.Task) map[string]string { return map[string]string{"encoder": "model x is not here"} },
 		Tasks: func() []tandem.Task {
 			return []tandem.Task{{Name: "support", Teacher: "large", Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}, {Name: "empty"}}
 		},
@@ -150,12 +151,16 @@ func TestLifeOfATask(t *testing.T) {
 	}
 
 	h.version(t, tandem.Valid, "6 of 10 served")
+	expect("none", "v2", "v2 is certified but does not serve; tandem students promote support v2 lets it")
 	if status, v := h.call(t, "POST", "/api/tasks/support/students/v2/promote", `{"why":"it is time"}`); status != 200 || v["serving"] != "v2" {
 		t.Fatalf("promote: %d %v", status, v)
 	}
 	expect("open", "v2", "6 of 10 served")
 
 	_, v := h.call(t, "GET", "/api/tasks/support/students", "")
+	if absent := v["absent"].(map[string]any); absent["encoder"] != "model x is not here" {
+		t.Errorf("families left out: %v", absent)
+	}
 	list := v["students"].([]any)
 	second := list[1].(map[string]any)
 	if len(list) != 2 || second["name"] != "v2" || second["stage"] != "serving" || second["certificate"].(map[string]any)["status"] != "valid" {
@@ -276,14 +281,14 @@ func TestGuard(t *testing.T) {
 		{"by name", nil, []func(*http.Request){host("localhost:8080")}, 200},
 		{"IPv6", nil, []func(*http.Request){remote("[::1]:9"), host("[::1]:8080")}, 200},
 		{"through its own address", nil, []func(*http.Request){own}, 200},
-		{"another machine", nil, []func(*http.Request){remote("10.0.0.7:9")}, 403},
-		{"another machine on its address", nil, []func(*http.Request){own, remote("10.0.0.7:9")}, 403},
-		{"a name that was bent", nil, []func(*http.Request){host("evil.example")}, 403},
-		{"no address", nil, []func(*http.Request){remote("")}, 403},
+		{"another machine", nil, []func(*http.Request){remote("10.0.0.7:9")}, 401},
+		{"another machine on its address", nil, []func(*http.Request){own, remote("10.0.0.7:9")}, 401},
+		{"a name that was bent", nil, []func(*http.Request){host("evil.example")}, 401},
+		{"no address", nil, []func(*http.Request){remote("")}, 401},
 		{"token", []string{"one-token", "other-token"}, []func(*http.Request){header("Authorization", "Bearer other-token")}, 200},
-		{"no token", []string{"one-token"}, nil, 403},
-		{"wrong token", []string{"one-token"}, []func(*http.Request){header("Authorization", "Bearer one-toke")}, 403},
-		{"empty token", []string{"one-token"}, []func(*http.Request){header("Authorization", "Bearer ")}, 403},
+		{"no token", []string{"one-token"}, nil, 401},
+		{"wrong token", []string{"one-token"}, []func(*http.Request){header("Authorization", "Bearer one-toke")}, 401},
+		{"empty token", []string{"one-token"}, []func(*http.Request){header("Authorization", "Bearer ")}, 401},
 	} {
 		h.Tokens = tc.tokens
 		if status, v := h.call(t, "GET", "/api/tasks", "", tc.change...); status != tc.status {

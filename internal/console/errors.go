@@ -29,5 +29,5 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.Code == tandem.Internal && r.Context().Err() == nil {
 		c.Log.Error("console call failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	writeJSON(w, statusOf(e.Code), Failure{FailureDetail{Code: e.Code, Message: e.Message, Param: e.Param}})
+	writeJSON(w, e.Code.HTTPStatus(), Failure{FailureDetail{Code: e.Code, Message: e.Message, Param: e.Param}})
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"tandem"
 )
@@ -64,50 +63,22 @@ func isLocal(address string, here net.Addr) bool {
 // route turns a function that returns a value or an error into a handler.
 func (c *Console) route(f func(*http.Request) (any, error)) http.Handler {
 	return c.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		extend(w)
 		v, err := f(r)
-		if err != nil {
-			c.fail(w, r, err)
-			return
-		}
-		writeJSON(w, http.StatusOK, v)
+		c.reply(w, r, v, err)
 	}))
 }
 
-// extend gives a call the console's own time limit in place of the server's,
-// which is made for small requests. Servers that cannot are as patient as they
-// are.
-func extend(w http.ResponseWriter) {
-	rc, until := http.NewResponseController(w), time.Now().Add(patience)
-	_ = rc.SetReadDeadline(until)
-	_ = rc.SetWriteDeadline(until)
+// reply answers with the value, or with the error if there is one.
+func (c *Console) reply(w http.ResponseWriter, r *http.Request, v any, err error) {
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, v)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the caller is gone; nobody is left to tell
-}
-
-// statusOf maps codes to HTTP.
-func statusOf(code tandem.Code) int {
-	switch code {
-	case tandem.InvalidRequest, tandem.UnsupportedModality:
-		return http.StatusBadRequest
-	case tandem.InputTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case tandem.NotFound:
-		return http.StatusNotFound
-	case tandem.Unauthorized:
-		return http.StatusForbidden
-	case tandem.Conflict:
-		return http.StatusConflict
-	case tandem.Overloaded, tandem.TeacherUnavailable:
-		return http.StatusServiceUnavailable
-	case tandem.TeacherTimeout:
-		return http.StatusGatewayTimeout
-	case tandem.StorageFull:
-		return http.StatusInsufficientStorage
-	}
-	return http.StatusInternalServerError
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -28,6 +29,29 @@ func (c *Console) task(name string) (tandem.Task, error) {
 	return tandem.Task{}, tandem.Errorf(tandem.NotFound, "there is no task %q; tandem tasks lists them", name)
 }
 
+// ofTask makes a call of one that is about the task in the path.
+func (c *Console) ofTask(f func(*http.Request, tandem.Task) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		t, err := c.task(r.PathValue("task"))
+		if err != nil {
+			return nil, err
+		}
+		return f(r, t)
+	}
+}
+
+// because makes a call of one that changes a task for a reason, which the body
+// gives or else is the fallback.
+func (c *Console) because(fallback string, f func(r *http.Request, task, why string) (any, error)) func(*http.Request) (any, error) {
+	return c.ofTask(func(r *http.Request, t tandem.Task) (any, error) {
+		why, err := reason(r, fallback)
+		if err != nil {
+			return nil, err
+		}
+		return f(r, t.Name, why)
+	})
+}
+
 func (c *Console) tasks(r *http.Request) (any, error) {
 	out := struct {
 		Tasks []TaskStatus `json:"tasks"`
@@ -37,11 +61,7 @@ func (c *Console) tasks(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		versions, err := c.Reader.Versions(r.Context(), t.Name)
-		if err != nil {
-			return nil, err
-		}
-		certificates, err := c.Reader.Certificates(r.Context(), t.Name)
+		versions, certificates, err := c.promised(r.Context(), t.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -50,16 +70,18 @@ func (c *Console) tasks(r *http.Request) (any, error) {
 	return out, nil
 }
 
-func (c *Console) students(r *http.Request) (any, error) {
-	t, err := c.task(r.PathValue("task"))
+// promised lists a task's versions and their certificates.
+func (c *Console) promised(ctx context.Context, task string) ([]tandem.Version, []tandem.Certificate, error) {
+	versions, err := c.Reader.Versions(ctx, task)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	versions, err := c.Reader.Versions(r.Context(), t.Name)
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := c.Reader.Certificates(r.Context(), t.Name)
+	certificates, err := c.Reader.Certificates(ctx, task)
+	return versions, certificates, err
+}
+
+func (c *Console) students(r *http.Request, t tandem.Task) (any, error) {
+	versions, certificates, err := c.promised(r.Context(), t.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,32 +89,16 @@ func (c *Console) students(r *http.Request) (any, error) {
 	for i, v := range versions {
 		students[i] = Student{Version: v, Certificate: certificateOf(certificates, v.Name)}
 	}
-	return map[string]any{"task": t.Name, "students": students}, nil
+	return map[string]any{"task": t.Name, "students": students, "absent": c.Absent(t)}, nil
 }
 
-func (c *Console) promote(r *http.Request) (any, error) {
-	t, err := c.task(r.PathValue("task"))
-	if err != nil {
-		return nil, err
-	}
-	why, err := reason(r, "promoted by a person")
-	if err != nil {
-		return nil, err
-	}
-	event, err := c.Registry.Promote(r.Context(), t.Name, r.PathValue("version"), why)
+func (c *Console) promote(r *http.Request, task, why string) (any, error) {
+	event, err := c.Registry.Promote(r.Context(), task, r.PathValue("version"), why)
 	return c.changed(r, event, err)
 }
 
-func (c *Console) rollback(r *http.Request) (any, error) {
-	t, err := c.task(r.PathValue("task"))
-	if err != nil {
-		return nil, err
-	}
-	why, err := reason(r, "rolled back by a person")
-	if err != nil {
-		return nil, err
-	}
-	event, err := c.Registry.Rollback(r.Context(), t.Name, why)
+func (c *Console) rollback(r *http.Request, task, why string) (any, error) {
+	event, err := c.Registry.Rollback(r.Context(), task, why)
 	return c.changed(r, event, err)
 }
 
@@ -114,22 +120,14 @@ func (c *Console) changed(r *http.Request, event tandem.Event, err error) (any, 
 	return Change{Task: event.Task, Serving: servingOf(versions), Event: event}, nil
 }
 
-func (c *Console) learn(r *http.Request) (any, error) {
-	t, err := c.task(r.PathValue("task"))
-	if err != nil {
-		return nil, err
-	}
-	why, err := reason(r, "asked for by a person")
-	if err != nil {
-		return nil, err
-	}
+func (c *Console) learn(r *http.Request, task, why string) (any, error) {
 	if c.Learner == nil {
 		return nil, tandem.Errorf(tandem.Conflict, "no server runs on this data folder, so nothing trains; start tandem serve")
 	}
-	if err := c.Learner.Learn(r.Context(), t.Name, why); err != nil {
+	if err := c.Learner.Learn(r.Context(), task, why); err != nil {
 		return nil, err
 	}
-	return map[string]any{"task": t.Name, "started": true}, nil
+	return map[string]any{"task": task, "started": true}, nil
 }
 
 func (c *Console) events(r *http.Request) (any, error) {
@@ -153,21 +151,27 @@ func (c *Console) events(r *http.Request) (any, error) {
 	return map[string]any{"events": events}, nil
 }
 
-func (c *Console) importTraces(r *http.Request) (any, error) {
-	t, err := c.task(r.URL.Query().Get("task"))
-	if err != nil {
-		return nil, err
-	}
+// importTraces reads JSON lines for as long as they come.
+func (c *Console) importTraces(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	t, err := c.task(q.Get("task"))
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
 	fields := Fields{
 		Text: q.Get("text"), Teacher: q.Get("teacher"), Gold: q.Get("gold"),
 		Session: q.Get("session"), Time: q.Get("time"), ID: q.Get("id"),
 	}
-	report, err := c.Importer.Import(r.Context(), t, fields, r.Body)
+	upload := c.patience(w, r)
+	report, err := c.Importer.Import(r.Context(), t, fields, upload)
+	if cut := upload.cut(report.Imported); err != nil && cut != nil {
+		err = cut
+	}
 	if report.Faults == nil {
 		report.Faults = []LineFault{}
 	}
-	return report, err
+	c.reply(upload, r, report, err)
 }
 
 // export streams traces as JSON lines: whole traces, or with format=pairs only
@@ -190,9 +194,8 @@ func (c *Console) export(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	extend(w)
 	started := false
-	out := bufio.NewWriterSize(w, 64<<10)
+	out := bufio.NewWriterSize(c.patience(w, r), 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	for trace, err := range c.Reader.Traces(r.Context(), store.Query{Task: t.Name, Since: since, Labelled: pairs, Limit: limit}) {

@@ -30,12 +30,12 @@ type history struct {
 	last  time.Time // rows up to here have been looked at
 }
 
-// past counts the looks of earlier certificates. A certificate that was
-// refused before it looked (Look 0) has used nothing up.
-func past(certs []tandem.Certificate) history {
+// past counts the looks since the last change, before which no row is used. A
+// certificate that was refused before it looked (Look 0) has used nothing up.
+func past(certs []tandem.Certificate, change time.Time) history {
 	var h history
 	for i := range certs {
-		if certs[i].Look > 0 {
+		if certs[i].Look > 0 && !certs[i].Time.Before(change) {
 			h.looks++
 			if certs[i].Time.After(h.last) {
 				h.last = certs[i].Time
@@ -70,7 +70,7 @@ func outOfFold(rep *student.Report, d *dataset, task *tandem.Task, change time.T
 	out := make([]certify.Row, 0, len(d.train))
 	for i := range d.train {
 		r := &d.train[i]
-		if r.time.Before(change) || r.propensity <= 0 {
+		if !rep.Judged[i] || r.time.Before(change) || r.propensity <= 0 {
 			continue
 		}
 		out = append(out, certify.Row{
@@ -93,21 +93,22 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 	// Rows seen through an open gate carry less than their number says; how
 	// much less is taken from the training side, where nothing is tested.
 	all := worth(since(d.train, change), len(rows))
-	useFresh, delta := certify.Plan(all, worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh)), h.looks+1, g.Alpha, g.Delta)
+	useFresh, spend := certify.Plan(all, worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh)), h.looks+1, g.Alpha, g.Delta)
 	n := all
 	if useFresh {
 		rows, e.fresh = fresh, true
 		n = worth(since(d.train, h.last.Add(time.Microsecond)), len(fresh))
 	}
-	e.cert.DeltaUsed, e.cert.Rows = delta, len(rows)
+	e.cert.DeltaUsed, e.cert.Rows = spend, len(rows)
 	e.rows = predicted(s, task, rows)
-	e.grid = certify.Grid(oof, g.Alpha, delta, n)
-	if p := certify.Forecast(oof, g.Alpha, delta, n); p < leastHope {
-		e.cert.PValue, e.cert.Needs = 1, needs(oof, g, delta, n)
+	test := promise(g.Alpha, g.Delta, spend, e.rows)
+	e.grid = certify.Grid(oof, test, n)
+	if p := certify.Forecast(oof, test, n); p < leastHope {
+		e.cert.PValue, e.cert.Needs = 1, needs(oof, test, n)
 		e.cert.Why = fmt.Sprintf("not tested yet: judged by the training rows, %d rows would prove the promise with a chance of %.0f %%", n, 100*p)
 		return e
 	}
-	res := certify.Certify(e.rows, e.grid, g.Alpha, delta)
+	res := certify.Certify(e.rows, e.grid, test)
 	if len(e.grid) > 0 && len(rows) > 0 {
 		e.cert.Look = h.looks + 1
 		e.cert.FromTrace, e.cert.ToTrace = rows[0].id, rows[len(rows)-1].id
@@ -121,9 +122,20 @@ func examine(s Predictor, oof []certify.Row, d *dataset, task *tandem.Task, chan
 	return e
 }
 
+// promise is the test of a certificate: the risk, and the share that people see
+// once the gate has given as many answers as there were requests behind the
+// rows.
+func promise(alpha, delta, spend float64, rows []certify.Row) certify.Test {
+	requests := 0.0
+	for i := range rows {
+		requests += 1 / rows[i].Propensity
+	}
+	return certify.Test{Alpha: alpha, Delta: delta, Spend: spend}.Running(int(requests))
+}
+
 // leastHope is the predicted chance of success under which a candidate is not
 // tested: every test uses up rows or a part of δ.
-const leastHope = 0.25
+const leastHope = 0.3
 
 // worth is how many labels asked for with certainty n certification rows are
 // worth, when their propensities are as those of the training rows.
@@ -154,9 +166,10 @@ func worth(train []row, n int) int {
 
 // needs is about how many more labelled requests give a test a fair chance, 0
 // when more of the same would not.
-func needs(oof []certify.Row, g tandem.Guarantee, delta float64, n int) int {
+func needs(oof []certify.Row, test certify.Test, n int) int {
 	for more := max(n, 10); more < 1<<17; more += more/4 + 1 {
-		if certify.Forecast(oof, g.Alpha, delta, more) >= leastHope {
+		test.From = max(test.From, more)
+		if certify.Forecast(oof, test, more) >= leastHope {
 			return int(float64(more-n) / certify.CertifyShare)
 		}
 	}

@@ -3,6 +3,7 @@ package distill
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,13 +54,17 @@ func TestJudge(t *testing.T) {
 
 func TestPast(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	h := past([]tandem.Certificate{
+	certs := []tandem.Certificate{
 		{Look: 1, Time: at(10), Status: tandem.Refused},
 		{Look: 0, Time: at(20), Status: tandem.Refused}, // refused before it looked
 		{Look: 2, Time: at(15), Status: tandem.Withdrawn},
-	})
+	}
+	h := past(certs, time.Time{})
 	if h.looks != 2 || !h.last.Equal(at(15)) {
 		t.Errorf("past = %+v, want 2 looks up to second 15", h)
+	}
+	if h = past(certs, at(12)); h.looks != 1 {
+		t.Errorf("past = %+v, want 1 look since the change", h)
 	}
 }
 
@@ -87,13 +92,15 @@ func TestDue(t *testing.T) {
 	}{
 		{"too few", progress{labelled: 149}, TriggerGrowth, false},
 		{"first", progress{labelled: 150}, TriggerGrowth, true},
-		{"grown by less", progress{labelled: 194, lastFit: 150}, "", false},
-		{"grown enough", progress{labelled: 195, lastFit: 150}, TriggerGrowth, true},
+		{"grown by less", progress{labelled: 194, lastFit: 150, serving: true}, "", false},
+		{"grown enough", progress{labelled: 195, lastFit: 150, serving: true}, TriggerGrowth, true},
+		{"grown by half as much, while nothing serves", progress{labelled: 173, lastFit: 150}, TriggerGrowth, true},
+		{"grown by less than that", progress{labelled: 172, lastFit: 150}, "", false},
 		{"few since a change", progress{labelled: 5000, sinceChange: 4900, change: change}, TriggerGrowth, false},
 		{"enough since a change", progress{labelled: 5000, sinceChange: 4850, change: change}, TriggerDrift, true},
-		{"unknown label, seldom", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 9}}, "", false},
-		{"unknown label, often", progress{labelled: 170, lastFit: 150, strange: map[string]int{"x": 10}}, TriggerLabel, true},
-		{"unknown label, right after a training", progress{labelled: 151, lastFit: 150, strange: map[string]int{"x": 10}}, "", false},
+		{"unknown label, seldom", progress{labelled: 170, lastFit: 150, serving: true, strange: map[string]int{"x": 9}}, "", false},
+		{"unknown label, often", progress{labelled: 170, lastFit: 150, serving: true, strange: map[string]int{"x": 10}}, TriggerLabel, true},
+		{"unknown label, right after a training", progress{labelled: 151, lastFit: 150, serving: true, strange: map[string]int{"x": 10}}, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			trigger, due := tt.p.due(150, 1.3)
@@ -173,12 +180,12 @@ func TestWorthOfRowsBehindAGate(t *testing.T) {
 func TestHopelessCandidatesAreNotTested(t *testing.T) {
 	task := &tandem.Task{Name: "t", Labels: []tandem.Label{{Name: "a"}, {Name: "b"}}, Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}
 	var d dataset
-	for i := range 60 {
+	for i := range 90 {
 		r := row{id: fmt.Sprint(i), time: time.Unix(int64(i+1), 0), input: tandem.TextInput("x"), label: "a", propensity: 1, floor: 1}
 		d.train, d.certify = append(d.train, r), append(d.certify, r)
 	}
 	d.taken = time.Unix(100, 0)
-	oof := make([]certify.Row, 60)
+	oof := make([]certify.Row, 90)
 	for i := range oof {
 		oof[i] = certify.Row{Score: 0.9, Wrong: i%2 == 0, Propensity: 1, Asked: true}
 	}
@@ -190,7 +197,7 @@ func TestHopelessCandidatesAreNotTested(t *testing.T) {
 		oof[i].Wrong = false
 	}
 	e = examine(always{}, oof, &d, task, time.Time{}, history{})
-	if e.cert.Status != tandem.Valid || e.cert.Look != 1 || e.cert.Accepted != 60 {
+	if e.cert.Status != tandem.Valid || e.cert.Look != 1 || e.cert.Accepted != 90 {
 		t.Errorf("a perfect candidate: %+v", e.cert)
 	}
 }
@@ -221,5 +228,19 @@ func TestForgetBoundsWhatIsOld(t *testing.T) {
 	d := rows(9000, 100)
 	if d.forget(time.Time{}); len(d.train) != 9100 {
 		t.Errorf("without a change %d of 9100 rows stay", len(d.train))
+	}
+}
+
+func TestATeacherThatContradictsItselfCountsLess(t *testing.T) {
+	say := func(text, label, again string) row {
+		return row{input: tandem.TextInput(text), label: label, again: again}
+	}
+	rows := []row{
+		say("same", "a", ""), say("same", "a", ""), say("same", "b", ""),
+		say("twice", "a", "b"), say("sure", "a", "a"), say("once", "a", ""), say("outside", "a", "no idea"),
+	}
+	want := []float32{2.0 / 3, 2.0 / 3, 1.0 / 3, 0.5, 1, 1, 0.5}
+	if got := agreement(rows); !slices.Equal(got, want) {
+		t.Errorf("agreement = %v, want %v", got, want)
 	}
 }

@@ -60,6 +60,8 @@ type Options struct {
 	Growth   float64 // retrain when the labelled requests have grown by this factor, default 1.3
 	MaxRows  int     // newest labelled requests a training reads, default 200,000
 	Progress func(task string, done float64)
+	// Paraphrase asks the teacher for more examples of rare labels.
+	Paraphrase Paraphrase
 }
 
 // Learner decides when to train, trains, certifies and promotes.
@@ -69,6 +71,8 @@ type Learner struct {
 	tasks map[string]*progress
 	wake  chan struct{}
 	busy  sync.Mutex // one training at a time: it may use all of its processors
+
+	rewritten map[paraphrased]string // guarded by busy
 }
 
 // New makes a learner that knows nothing yet; see Restore.
@@ -97,7 +101,13 @@ func New(opt Options) *Learner {
 	if opt.Done == nil {
 		opt.Done = func(Report) {}
 	}
-	return &Learner{opt: opt, tasks: map[string]*progress{}, wake: make(chan struct{}, 1)}
+	if opt.Paraphrase.Rare <= 0 {
+		opt.Paraphrase.Rare = 6
+	}
+	if opt.Paraphrase.Calls <= 0 {
+		opt.Paraphrase.Calls = 50
+	}
+	return &Learner{opt: opt, tasks: map[string]*progress{}, wake: make(chan struct{}, 1), rewritten: map[paraphrased]string{}}
 }
 
 // Labelled tells the learner of one more label from the teacher. It is cheap.
@@ -121,7 +131,7 @@ func (l *Learner) Labelled(task, label string) {
 func (l *Learner) Changed(task string, at time.Time) {
 	l.mu.Lock()
 	p := l.progress(task)
-	p.change, p.sinceChange, p.lastFit = at, p.labelled, 0
+	p.change, p.sinceChange, p.lastFit, p.serving = at, p.labelled, 0, false
 	if p.overtaken != nil {
 		p.overtaken()
 	}
@@ -314,13 +324,22 @@ type fit struct {
 	report  student.Report
 }
 
-// fit trains on all rows, those from before a change with small weight.
+// fit trains on all rows, those from before a change with small weight. Of the
+// ways to put members together it keeps the one that promises to serve most
+// for its time, judged by the training rows alone.
 func (l *Learner) fit(ctx context.Context, task *tandem.Task, families []student.Family, d *dataset, change time.Time) (fit, error) {
 	d.forget(change)
 	opt := student.Options{Seed: 1, Threads: l.opt.Threads}
+	rows, g := len(since(d.certify, change)), task.Guarantee
+	test := certify.Test{Alpha: g.Alpha, Delta: g.Delta, Spend: certify.SpendDelta(g.Delta, 1)}.Running(rows)
+	opt.Served = func(r *student.Report) float64 {
+		return certify.Expect(outOfFold(r, d, task, change), test, rows)
+	}
 	if l.opt.Progress != nil {
 		opt.Progress = func(done float64) { l.opt.Progress(task.Name, done) }
 	}
-	s, rep, err := student.Fit(ctx, families, d.examples(change, oldWeight), opt)
+	data := d.examples(change, oldWeight)
+	l.paraphrases(ctx, task, d, &data)
+	s, rep, err := student.Fit(ctx, families, data, opt)
 	return fit{s, rep}, err
 }

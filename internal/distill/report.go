@@ -9,27 +9,29 @@ import (
 
 	"tandem"
 	"tandem/internal/certify"
+	"tandem/internal/student"
 )
 
 // Report is what one training found.
 type Report struct {
-	Task        string             `json:"task"`
-	Trigger     Trigger            `json:"trigger"`
-	Version     string             `json:"version,omitempty"` // "" when nothing could be trained
-	Promoted    bool               `json:"promoted"`
-	Why         string             `json:"why"`
-	Rows        int                `json:"rows"` // labelled requests used
-	Train       int                `json:"train"`
-	Certify     int                `json:"certify"`
-	Labels      int                `json:"labels"`
-	Families    []string           `json:"families,omitempty"`
-	Absent      map[string]string  `json:"absent,omitempty"` // families left out, and why
-	Agree       float64            `json:"agree"`            // out-of-fold agreement with the teacher, in [0, 1]
-	TrainSec    float64            `json:"train_s"`
-	Bytes       int                `json:"bytes"`
-	Certificate tandem.Certificate `json:"certificate"`
-	Frontier    []Point            `json:"frontier,omitempty"`
-	Hardest     []Hard             `json:"hardest,omitempty"`
+	Task        string              `json:"task"`
+	Trigger     Trigger             `json:"trigger"`
+	Version     string              `json:"version,omitempty"` // "" when nothing could be trained
+	Promoted    bool                `json:"promoted"`
+	Why         string              `json:"why"`
+	Rows        int                 `json:"rows"` // labelled requests used
+	Train       int                 `json:"train"`
+	Certify     int                 `json:"certify"`
+	Labels      int                 `json:"labels"`
+	Families    []string            `json:"families,omitempty"`
+	Absent      map[string]string   `json:"absent,omitempty"` // families left out, and why
+	Tried       []student.Candidate `json:"tried,omitempty"`  // the ways to put members together that were compared, the chosen one first
+	Agree       float64             `json:"agree"`            // out-of-fold agreement with the teacher, in [0, 1]
+	TrainSec    float64             `json:"train_s"`
+	Bytes       int                 `json:"bytes"`
+	Certificate tandem.Certificate  `json:"certificate"`
+	Frontier    []Point             `json:"frontier,omitempty"`
+	Hardest     []Hard              `json:"hardest,omitempty"`
 }
 
 // Point is what would be served for a tolerated disagreement. The points share
@@ -55,17 +57,20 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 		return rep, fmt.Errorf("read certificates of %s: %w", task.Name, err)
 	}
 	oof := outOfFold(&f.report, d, task, change)
-	e := examine(f.student, oof, d, task, change, past(certs))
+	e := examine(f.student, oof, d, task, change, past(certs, change))
 
 	blob, err := f.student.MarshalBinary()
 	if err != nil {
 		return rep, fmt.Errorf("encode student of %s: %w", task.Name, err)
 	}
 	rep.Families, rep.Agree, rep.Bytes = f.student.Families(), f.report.Agree, len(blob)
-	rep.Frontier = frontier(e, oof)
+	rep.Frontier, rep.Tried = frontier(e, oof), f.report.Tried
 	rep.Hardest = hardest(&f, d, 8)
 	now := l.standing(task, d, change, &e)
 	verdict := judge(e.cert, d.labels, now)
+	if chosen := f.report.Why(); chosen != "" {
+		verdict.why += "; " + chosen
+	}
 	v, cert, err := l.opt.Registry.Put(ctx, tandem.Version{
 		Task: task.Name, Parent: now.version, Created: d.taken,
 		Families: rep.Families, Labels: len(d.labels), Rows: len(d.train), Bytes: int64(len(blob)),
@@ -77,7 +82,9 @@ func (l *Learner) decide(ctx context.Context, task *tandem.Task, d *dataset, f f
 	rep.Version, rep.Certificate = v.Name, cert
 	rep.Why, rep.Promoted = verdict.why, verdict.promote
 	l.mu.Lock()
-	l.progress(task.Name).learnt(d.labels)
+	p := l.progress(task.Name)
+	p.learnt(d.labels)
+	p.serving = now.open || verdict.promote
 	l.mu.Unlock()
 	if verdict.promote {
 		if _, err := l.opt.Registry.Promote(ctx, task.Name, v.Name, verdict.why); err != nil {
@@ -115,8 +122,8 @@ func alphas() []float64 { return []float64{0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0
 func frontier(e exam, oof []certify.Row) []Point {
 	points := make([]Point, 0, len(alphas()))
 	for _, a := range alphas() {
-		grid := certify.Grid(oof, a, e.cert.DeltaUsed, len(e.rows))
-		res := certify.Certify(e.rows, grid, a, e.cert.DeltaUsed)
+		test := promise(a, e.cert.Delta, e.cert.DeltaUsed, e.rows)
+		res := certify.Certify(e.rows, certify.Grid(oof, test, len(e.rows)), test)
 		p := Point{Alpha: a}
 		if res.OK {
 			p.Served = res.Coverage
@@ -130,7 +137,7 @@ func frontier(e exam, oof []certify.Row) []Point {
 func hardest(f *fit, d *dataset, n int) []Hard {
 	var hard []Hard
 	for i := range d.train {
-		if f.report.Correct[i] {
+		if !f.report.Judged[i] || f.report.Correct[i] {
 			continue
 		}
 		hard = append(hard, Hard{

@@ -21,6 +21,7 @@ type row struct {
 	group      string // session, "" stands alone
 	input      tandem.Input
 	label      string // the teacher's
+	again      string // its second answer to the same request, "" when not asked twice
 	outside    bool   // the teacher answered outside the space
 	propensity float64
 	floor      float64 // lowest propensity any request could have met then; 0 unknown
@@ -74,6 +75,11 @@ func rowOf(t tandem.Trace, task *tandem.Task) row {
 		r.outside = true
 	} else if !r.outside {
 		r.label = label
+	}
+	if t.TeacherAgain != "" {
+		if r.again, ok = task.Resolve(t.TeacherAgain); !ok {
+			r.again = t.TeacherAgain
+		}
 	}
 	return r
 }
@@ -136,15 +142,45 @@ func (d *dataset) examples(change time.Time, old float32) student.Dataset {
 		index[l] = i
 	}
 	out := student.Dataset{Labels: d.labels, Rows: make([]student.Example, len(d.train))}
+	sure := agreement(d.train)
 	for i := range d.train {
 		r := &d.train[i]
 		e := student.Example{Input: r.input, Label: index[r.label], Weight: 1, Group: r.group}
 		if r.time.Before(change) {
 			e.Weight = old
 		}
+		e.Weight *= sure[i]
 		out.Rows[i] = e
 	}
 	return out
+}
+
+// agreement is the share of the teacher's answers to the input of each row that
+// were the row's label. Where the teacher contradicts itself, its word counts
+// less: a row is a vote, and so is a second answer to the same request.
+func agreement(rows []row) []float32 {
+	type vote struct {
+		input [32]byte
+		label string
+	}
+	keys := make([][32]byte, len(rows))
+	all, votes := make(map[[32]byte]int, len(rows)), make(map[vote]int, len(rows))
+	count := func(input [32]byte, label string) {
+		all[input]++
+		votes[vote{input, label}]++
+	}
+	for i := range rows {
+		keys[i] = rows[i].input.Hash()
+		count(keys[i], rows[i].label)
+		if rows[i].again != "" {
+			count(keys[i], rows[i].again)
+		}
+	}
+	share := make([]float32, len(rows))
+	for i := range rows {
+		share[i] = float32(votes[vote{keys[i], rows[i].label}]) / float32(all[keys[i]])
+	}
+	return share
 }
 
 // What the rows from before a change still count: much of what they teach

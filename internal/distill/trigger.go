@@ -31,12 +31,18 @@ type progress struct {
 	strange     map[string]int  // labels seen since that it does not know
 	asked       bool            // a person wants a training, or has it
 	begun       bool            // that training has begun
+	serving     bool            // a certified student answered after the last training
 	overtaken   func()          // ends the training under way, nil without one
 }
 
-// due decides whether to train now. It is pure.
+// due decides whether to train now. It is pure. While nothing serves every
+// request is a call to the teacher, so half the growth is enough; like all of
+// it, that depends on no outcome as long as no certificate has been given.
 func (p *progress) due(first int, growth float64) (Trigger, bool) {
 	n := p.labelled - p.sinceChange
+	if !p.serving {
+		growth = 1 + (growth-1)/2
+	}
 	switch {
 	case p.asked && !p.begun:
 		return TriggerPerson, true

@@ -12,11 +12,10 @@ import (
 	"tandem/internal/provider"
 )
 
-// sendError answers with an error in OpenAI's shape: the one place that knows
-// which status a failure has.
+// sendError answers with an error in the shape of the endpoint's dialect.
 func (s *Server) sendError(w http.ResponseWriter, r *http.Request, err error) {
 	e := public(err)
-	status := statusOf(e.Code)
+	status := e.Code.HTTPStatus()
 	if u, ok := errors.AsType[*upstreamError](err); ok {
 		status, e = u.public()
 	}
@@ -72,7 +71,7 @@ func (s *Server) sendStatus(w http.ResponseWriter, r *http.Request, status int, 
 // public is what a client may see of an error.
 func public(err error) *tandem.Error {
 	if e, ok := errors.AsType[*tandem.Error](err); ok {
-		if statusOf(e.Code) != http.StatusInternalServerError {
+		if e.Code.HTTPStatus() != http.StatusInternalServerError {
 			return e
 		}
 		return internal()
@@ -91,35 +90,9 @@ func internal() *tandem.Error {
 	return tandem.Errorf(tandem.Internal, "tandem failed to handle the request; its log has the details under this X-Request-Id")
 }
 
-// statusOf maps codes to HTTP.
-func statusOf(c tandem.Code) int {
-	switch c {
-	case tandem.InvalidRequest, tandem.UnsupportedModality:
-		return http.StatusBadRequest
-	case tandem.Unauthorized:
-		return http.StatusUnauthorized
-	case tandem.NotFound:
-		return http.StatusNotFound
-	case tandem.Conflict:
-		return http.StatusConflict
-	case tandem.InputTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case tandem.TeacherUnavailable:
-		return http.StatusBadGateway
-	case tandem.TeacherTimeout:
-		return http.StatusGatewayTimeout
-	case tandem.Overloaded:
-		return http.StatusServiceUnavailable
-	case tandem.StorageFull:
-		return http.StatusInsufficientStorage
-	case tandem.Internal:
-	}
-	return http.StatusInternalServerError
-}
-
 // typeOf is OpenAI's coarser name for a kind of failure.
 func typeOf(c tandem.Code) string {
-	switch status := statusOf(c); {
+	switch status := c.HTTPStatus(); {
 	case status == http.StatusUnauthorized:
 		return "authentication_error"
 	case status < 500:

@@ -164,7 +164,7 @@ func (u *upstreamError) public() (int, *tandem.Error) {
 	e := &tandem.Error{Code: u.failed.Code, Message: u.failed.Message}
 	status := u.failed.Status
 	if status < 400 || status == http.StatusUnauthorized {
-		return statusOf(u.failed.Code), e
+		return u.failed.Code.HTTPStatus(), e
 	}
 	if u.failed.Detail != "" {
 		e.Message = u.failed.Detail

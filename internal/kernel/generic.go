@@ -84,6 +84,14 @@ func Log(x float32) float32 {
 	return m + y + 0.693359375*e
 }
 
+func maxGo(x []float32) float32 {
+	top := x[0]
+	for _, v := range x[1:] {
+		top = max(top, v)
+	}
+	return top
+}
+
 func expGo(x []float32, top float32) (sum float32) {
 	for i, v := range x {
 		e := Exp(v - top)

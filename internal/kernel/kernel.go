@@ -1,7 +1,10 @@
 // Package kernel is the numeric code under the students: slices in, slices
 // out. Every function has a plain-Go twin that is its specification; on amd64
 // processors with AVX2 and FMA an assembly version is chosen at run time. The
-// two differ only by rounding.
+// two differ only by rounding. Matrices are row-major and strides count
+// numbers, not bytes. Functions with slices too short for the shapes they are
+// given panic before they touch memory. Nothing here starts goroutines:
+// callers share work out by ranges of rows or columns.
 package kernel
 
 // Lanes is the granularity of row lengths: Gather and Scatter take widths and
@@ -12,14 +15,18 @@ const Lanes = 8
 func Pad(n int) int { return (n + Lanes - 1) &^ (Lanes - 1) }
 
 // Accelerated says whether the assembly versions are in use.
-func Accelerated() bool { return useAVX2 }
+func Accelerated() bool { return accelerated() }
+
+// Name says which versions are in use: "portable", "avx2",
+// "avx512", "avx512vnni", "neon" or "neondot".
+func Name() string { return levelName() }
 
 // Dot is the inner product of two vectors; b must be at least as long as a.
 func Dot(a, b []float32) float32 {
 	b = b[:len(a)]
-	if useAVX2 && len(a) >= Lanes {
+	if accelerated() && len(a) >= Lanes {
 		n := len(a) &^ (Lanes - 1)
-		s := dotAVX2(&a[0], &b[0], n)
+		s := dotFast(a[:n], b)
 		return s + dotGo(a[n:], b[n:])
 	}
 	return dotGo(a, b)
@@ -29,9 +36,9 @@ func Dot(a, b []float32) float32 {
 func Axpy(alpha float32, x, y []float32) {
 	y = y[:len(x)]
 	n := 0
-	if useAVX2 && len(x) >= Lanes {
+	if accelerated() && len(x) >= Lanes {
 		n = len(x) &^ (Lanes - 1)
-		axpyAVX2(alpha, &x[0], &y[0], n)
+		axpyFast(alpha, x[:n], y)
 	}
 	axpyGo(alpha, x[n:], y[n:])
 }
@@ -44,8 +51,8 @@ func Gather(y, w []float32, idx []uint32, val []float32) {
 	if len(idx) == 0 || len(y) == 0 {
 		return
 	}
-	if useAVX2 {
-		gatherAVX2(&y[0], &w[0], &idx[0], &val[0], len(idx), len(y))
+	if accelerated() {
+		gatherFast(y, w, idx, val)
 		return
 	}
 	gatherGo(y, w, idx, val)
@@ -59,8 +66,8 @@ func Scatter(w, g []float32, idx []uint32, val []float32) {
 	if len(idx) == 0 || len(g) == 0 {
 		return
 	}
-	if useAVX2 {
-		scatterAVX2(&w[0], &g[0], &idx[0], &val[0], len(idx), len(g))
+	if accelerated() {
+		scatterFast(w, g, idx, val)
 		return
 	}
 	scatterGo(w, g, idx, val)
@@ -72,20 +79,44 @@ func Softmax(x []float32) float32 {
 	if len(x) == 0 {
 		return 0
 	}
-	top := x[0]
-	for _, v := range x[1:] {
-		top = max(top, v)
+	if accelerated() && len(x) >= Lanes {
+		return softmaxFast(x)
 	}
-	var sum float32
-	n := 0
-	if useAVX2 && len(x) >= Lanes {
-		n = len(x) &^ (Lanes - 1)
-		sum = expAVX2(&x[0], n, top)
-	}
-	sum += expGo(x[n:], top)
-	inv := 1 / sum
+	top := maxGo(x)
+	inv := 1 / expGo(x, top)
 	for i := range x {
 		x[i] *= inv
+	}
+	return top
+}
+
+// softmaxFast is Softmax of at least Lanes numbers with assembly.
+func softmaxFast(x []float32) float32 {
+	n := len(x) &^ (Lanes - 1)
+	top := maxFast(x[:n])
+	for _, v := range x[n:] {
+		top = max(top, v)
+	}
+	sum := expFast(x[:n], top)
+	if n < len(x) {
+		// A copy goes through the assembly; −100 stands for nothing.
+		var tail [Lanes]float32
+		for i := range tail {
+			tail[i] = -100
+		}
+		for i, v := range x[n:] {
+			tail[i] = v - top
+		}
+		sum += expFast(tail[:], 0)
+		copy(x[n:], tail[:])
+	}
+	inv := 1 / sum
+	mulFast(x[:n], inv)
+	for i := n; i < len(x); i++ {
+		x[i] *= inv
+	}
+	if sum != sum {
+		return sum // a NaN, which the search for the largest may have passed over
 	}
 	return top
 }
@@ -95,9 +126,9 @@ func Softmax(x []float32) float32 {
 func AddLog(z, p []float32, w, slope, offset float32) {
 	z = z[:len(p)]
 	n := 0
-	if useAVX2 && len(p) >= Lanes {
+	if accelerated() && len(p) >= Lanes {
 		n = len(p) &^ (Lanes - 1)
-		logAVX2(&z[0], &p[0], n, w, slope, offset)
+		logFast(z, p[:n], w, slope, offset)
 	}
 	logGo(z[n:], p[n:], w, slope, offset)
 }

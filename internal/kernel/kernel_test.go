@@ -33,8 +33,12 @@ func near(a, b, scale float32) bool {
 }
 
 func TestDotAndAxpyEqualTheirTwins(t *testing.T) {
+	eachLevel(t, dotAndAxpy)
+}
+
+func dotAndAxpy(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 140 {
+	for n := range short(140) {
 		for off := range 3 {
 			a, b := values(r, n, off), values(r, n, 1)
 			var scale float32 = 1
@@ -57,6 +61,10 @@ func TestDotAndAxpyEqualTheirTwins(t *testing.T) {
 }
 
 func TestGatherAndScatterEqualTheirTwins(t *testing.T) {
+	eachLevel(t, gatherAndScatter)
+}
+
+func gatherAndScatter(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for width := Lanes; width <= 264; width += Lanes {
 		for _, n := range []int{0, 1, 2, 7, 50} {
@@ -159,6 +167,7 @@ func TestExpAndSoftmax(t *testing.T) {
 		t.Fatalf("softmax %v", p)
 	}
 	Softmax(nil)
+	softmaxOfOddNumbers(t)
 	r := rand.New(rand.NewPCG(7, 8))
 	for n := 1; n < 100; n++ {
 		x := make([]float32, n)
@@ -177,7 +186,43 @@ func TestExpAndSoftmax(t *testing.T) {
 	}
 }
 
+// softmaxOfOddNumbers holds masks (−∞ gives exactly 0) and NaN, which spoils
+// everything, at each place.
+func softmaxOfOddNumbers(t *testing.T) {
+	t.Helper()
+	eachLevel(t, func(t *testing.T) {
+		inf, nan := math.Inf(1), math.NaN()
+		for n := 2; n < 40; n++ {
+			for i := range n {
+				x, y := make([]float32, n), make([]float32, n)
+				x[i], y[i] = float32(-inf), float32(nan)
+				x[(i+1)%n] = -1e30
+				Softmax(x)
+				if top := Softmax(y); top == top {
+					t.Fatalf("n %d: largest %v with NaN at %d", n, top, i)
+				}
+				for j := range n {
+					want := 1 / float64(n-min(n-1, 2))
+					if j == i || j == (i+1)%n {
+						want = 0
+					}
+					if n == 2 && j != i {
+						want = 1
+					}
+					if math.Abs(float64(x[j])-want) > 1e-6 || want == 0 && x[j] != 0 || y[j] == y[j] {
+						t.Fatalf("n %d, mask %d: [%d] is %v and %v, want %v and NaN", n, i, j, x[j], y[j], want)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestAddLogEqualsItsTwin(t *testing.T) {
+	eachLevel(t, addLog)
+}
+
+func addLog(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for n := range 100 {
 		p, z := make([]float32, n), values(r, n, 1)

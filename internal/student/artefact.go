@@ -13,13 +13,14 @@ import (
 // The envelope of an artefact; docs/formats/student.md describes it.
 const (
 	magic    = "TANDEMST"
-	version  = 1
+	version  = 2
 	headSize = len(magic) + 4 + 4 + 8
 
 	maxBody       = 2 << 30
 	maxLabels     = 1 << 14
 	maxLabelBytes = 4096
 	maxMembers    = 16
+	maxStages     = 4
 	maxNameBytes  = 64
 )
 
@@ -39,11 +40,20 @@ func (s *Student) MarshalBinary() ([]byte, error) {
 			return nil, fmt.Errorf("encode member %s: %w", s.families[m], err)
 		}
 		b = appendString(b, s.families[m])
-		b = appendFloats(b, s.pool.weights[m])
 		b = le.AppendUint64(b, uint64(len(blob)))
 		b = append(b, blob...)
 	}
-	b = s.scorer.append(b)
+	b = le.AppendUint32(b, uint32(len(s.stages)))
+	for i := range s.stages {
+		g := &s.stages[i]
+		b = appendFloats(b, g.enough)
+		b = le.AppendUint32(b, uint32(len(g.use)))
+		for k, m := range g.use {
+			b = le.AppendUint32(b, uint32(m))
+			b = appendFloats(b, g.pool.weights[k])
+		}
+		b = g.scorer.append(b)
+	}
 	if len(b)-headSize > maxBody {
 		return nil, fmt.Errorf("encode student: %d bytes are more than %d", len(b), maxBody)
 	}
@@ -70,7 +80,6 @@ func Load(families map[string]Family, blob []byte) (*Student, error) {
 	members := r.count("members", 1, maxMembers)
 	for m := 0; m < members && r.err == nil; m++ {
 		name := r.string("family", maxNameBytes)
-		s.pool.weights = append(s.pool.weights, r.float("pool weight", 0, 100))
 		part := r.bytes("member", r.uint64())
 		if r.err != nil {
 			break
@@ -88,7 +97,10 @@ func Load(families map[string]Family, blob []byte) (*Student, error) {
 		}
 		s.families, s.members = append(s.families, name), append(s.members, member)
 	}
-	s.scorer.read(r, len(s.labels), len(s.members))
+	stages := r.count("stages", 1, maxStages)
+	for len(s.stages) < stages && r.err == nil {
+		s.stages = append(s.stages, readStage(r, len(s.labels), len(s.members)))
+	}
 	if r.err == nil && len(r.b) > 0 {
 		r.err = fmt.Errorf("%d bytes are left over", len(r.b))
 	}
@@ -97,6 +109,22 @@ func Load(families map[string]Family, blob []byte) (*Student, error) {
 	}
 	s.prepare()
 	return s, nil
+}
+
+// readStage reads a stage of a student with so many labels and members.
+func readStage(r *reader, labels, members int) stage {
+	g := stage{enough: r.float("score that is enough", 0, 1)}
+	last := -1
+	for range r.count("members of a stage", 1, members) {
+		m := r.count("position of a member", 0, members-1)
+		if r.err == nil && m <= last {
+			r.err = fmt.Errorf("member %d comes after member %d in a stage", m, last)
+		}
+		last = m
+		g.use, g.pool.weights = append(g.use, m), append(g.pool.weights, r.float("pool weight", 0, 100))
+	}
+	g.scorer.read(r, labels, len(g.use))
+	return g
 }
 
 // open checks the envelope and returns the body.

@@ -12,56 +12,63 @@ import (
 // do not make them better.
 const maxJudged = 12_000
 
-// evidence is what the out-of-fold outputs say, row by row.
+// evidence is what the out-of-fold outputs of some members say, by judged row.
 type evidence struct {
 	*crossFit
+	use     []int      // the members
+	outs    [][]Output // by row, by position in use
+	pool    pool
 	probs   [][]float32 // pooled
 	entropy []float64
 	guess   []int
 	right   []bool
 	weight  []float64
 	facts   [][]float64
+	scores  []float64 // each fold's by a score fitted on the others
 }
 
-// judge fits the pool and the score and reports.
-func (s *Student) judge(c *crossFit) Report {
-	if c.count < 2 {
-		s.pool.trust(c) // a single row or group: nothing could be left out
-	} else {
-		s.pool.fit(c)
-	}
-	e := s.pool.evidence(c)
-	e.gather()
-	rep := Report{Scores: e.scores(), Labels: e.guess, Correct: e.right, Folds: c.count}
-	var right, all float64
-	for i, ok := range e.right {
-		all += e.weight[i]
-		if ok {
-			right += e.weight[i]
-		}
-	}
-	rep.Agree = right / all
-	s.scorer.base(c.data, e.guess, e.right, func(int) bool { return true })
-	e.fit(&s.scorer, -1)
-	return rep
-}
-
-// evidence pools the outputs of every row.
-func (q *pool) evidence(c *crossFit) *evidence {
-	n, classes := len(c.data.Rows), len(c.data.Labels)
+// hear takes the evidence of some members: it fits the pool, and scores every
+// row by a score that has not seen it.
+func (c *crossFit) hear(use []int) *evidence {
+	n, classes := len(c.judged), len(c.data.Labels)
 	e := &evidence{
-		crossFit: c, probs: make([][]float32, n), entropy: make([]float64, n),
+		crossFit: c, use: use, outs: make([][]Output, n), probs: make([][]float32, n), entropy: make([]float64, n),
 		guess: make([]int, n), right: make([]bool, n), weight: make([]float64, n), facts: make([][]float64, n),
 	}
-	z := make([]float32, classes)
 	for i := range n {
-		e.probs[i] = make([]float32, classes)
-		e.entropy[i] = q.mix(c.outs[i], e.probs[i], z)
-		e.guess[i] = argmax(e.probs[i])
-		e.right[i] = e.guess[i] == c.data.Rows[i].Label
-		e.weight[i] = float64(c.data.Rows[i].Weight)
+		for _, m := range use {
+			e.outs[i] = append(e.outs[i], c.outs[i][m])
+		}
 	}
+	if c.count < 2 {
+		e.trust() // a single row or group: nothing could be left out
+	} else {
+		e.fitPool()
+	}
+	all, z := make([]float32, n*classes), make([]float32, classes)
+	for i := range n {
+		e.probs[i] = all[i*classes : (i+1)*classes]
+		e.entropy[i] = e.pool.mix(e.outs[i], e.probs[i], z)
+		e.guess[i] = argmax(e.probs[i])
+		e.right[i] = e.guess[i] == e.row(i).Label
+		e.weight[i] = float64(e.row(i).Weight)
+	}
+	e.gather()
+	e.probs = nil
+	e.scores = e.scoreFolds()
 	return e
+}
+
+// row is the i-th judged row, and foldOf its fold.
+func (c *crossFit) row(i int) *Example { return &c.data.Rows[c.judged[i]] }
+func (c *crossFit) foldOf(i int) int   { return c.folds[c.judged[i]] }
+
+// stage fits the score on all rows.
+func (e *evidence) stage() stage {
+	g := stage{use: slices.Clone(e.use), pool: e.pool}
+	g.scorer.base(e, func(int) bool { return true })
+	e.fit(&g.scorer, -1)
+	return g
 }
 
 // gather collects the facts of every row. The reliability of labels comes
@@ -70,18 +77,18 @@ func (e *evidence) gather() {
 	var f facts
 	for fold := range e.count {
 		var s scorer
-		s.base(e.data, e.guess, e.right, func(i int) bool { return e.folds[i] != fold })
+		s.base(e, func(i int) bool { return e.foldOf(i) != fold })
 		for i := range e.facts {
-			if e.folds[i] == fold {
-				s.gather(e.outs[i], e.probs[i], e.entropy[i], length(&e.data.Rows[i].Input), &f)
+			if e.foldOf(i) == fold {
+				s.gather(e.outs[i], e.probs[i], e.entropy[i], length(&e.row(i).Input), &f)
 				e.facts[i] = slices.Clone(f.v)
 			}
 		}
 	}
 }
 
-// scores judges every fold by a score fitted on the others.
-func (e *evidence) scores() []float64 {
+// scoreFolds judges every fold by a score fitted on the others.
+func (e *evidence) scoreFolds() []float64 {
 	scores := make([]float64, len(e.facts))
 	gate := make(chan struct{}, e.opt.Threads)
 	var wg sync.WaitGroup
@@ -92,7 +99,7 @@ func (e *evidence) scores() []float64 {
 			s := scorer{reliable: make([]float64, len(e.data.Labels))}
 			e.fit(&s, fold)
 			for i := range scores {
-				if e.folds[i] == fold {
+				if e.foldOf(i) == fold {
 					scores[i] = s.score(&facts{v: e.facts[i]})
 				}
 			}
@@ -109,7 +116,7 @@ func (e *evidence) fit(s *scorer, without int) {
 	var weight []float64
 	step := len(e.facts)/maxJudged + 1
 	for i := range e.facts {
-		if i%step == 0 && (e.folds[i] != without || e.count == 1) {
+		if i%step == 0 && (e.foldOf(i) != without || e.count == 1) {
 			rows, right, weight = append(rows, e.facts[i]), append(right, e.right[i]), append(weight, e.weight[i])
 		}
 	}
@@ -126,21 +133,20 @@ func length(in *tandem.Input) int {
 }
 
 // base counts how often labels occur and are right when predicted.
-func (s *scorer) base(data Dataset, guess []int, right []bool, use func(i int) bool) {
-	k := len(data.Labels)
+func (s *scorer) base(e *evidence, use func(i int) bool) {
+	k := len(e.data.Labels)
 	var all, good float64
 	count, ok, share := make([]float64, k), make([]float64, k), make([]float64, k)
-	for i := range data.Rows {
+	for i, w := range e.weight {
 		if !use(i) {
 			continue
 		}
-		w := float64(data.Rows[i].Weight)
 		all += w
-		share[data.Rows[i].Label] += w
-		count[guess[i]] += w
-		if right[i] {
+		share[e.row(i).Label] += w
+		count[e.guess[i]] += w
+		if e.right[i] {
 			good += w
-			ok[guess[i]] += w
+			ok[e.guess[i]] += w
 		}
 	}
 	mean := (good + 1) / (all + 2)
@@ -157,29 +163,30 @@ func (s *scorer) base(data Dataset, guess []int, right []bool, use func(i int) b
 const maxWeight = 20
 
 // trust weighs all members alike, and takes back what they said.
-func (q *pool) trust(c *crossFit) {
-	q.weights = make([]float64, len(c.families))
-	for m := range q.weights {
-		q.weights[m] = 1
+func (e *evidence) trust() {
+	e.pool.weights = make([]float64, len(e.use))
+	for m := range e.use {
+		e.pool.weights[m] = 1
 	}
-	for i := range c.outs {
-		for m := range c.outs[i] {
-			c.outs[i][m].Probs = make([]float32, len(c.data.Labels))
+	for i := range e.outs {
+		for m := range e.outs[i] {
+			e.outs[i][m].Probs = make([]float32, len(e.data.Labels))
 		}
 	}
 }
 
-// fit chooses the weights by the likelihood of the out-of-fold labels.
-func (q *pool) fit(c *crossFit) {
-	q.weights = make([]float64, len(c.families))
+// fitPool chooses the weights by the likelihood of the out-of-fold labels.
+func (e *evidence) fitPool() {
+	q := &e.pool
+	q.weights = make([]float64, len(e.use))
 	q.weights[0] = 1
-	p, z := make([]float32, len(c.data.Labels)), make([]float32, len(c.data.Labels))
-	step := max(len(c.data.Rows)/5000, 1)
+	p, z := make([]float32, len(e.data.Labels)), make([]float32, len(e.data.Labels))
+	step := max(len(e.outs)/5000, 1)
 	loss := func() float64 {
 		var sum float64
-		for i := 0; i < len(c.data.Rows); i += step {
-			q.mix(c.outs[i], p, z)
-			sum -= float64(c.data.Rows[i].Weight) * math.Log(float64(p[c.data.Rows[i].Label])+1e-9)
+		for i := 0; i < len(e.outs); i += step {
+			q.mix(e.outs[i], p, z)
+			sum -= float64(e.row(i).Weight) * math.Log(float64(p[e.row(i).Label])+1e-9)
 		}
 		return sum
 	}

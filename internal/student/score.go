@@ -176,9 +176,9 @@ func (s *scorer) fit(rows [][]float64, right []bool, weight []float64) {
 	s.coef = make([]float64, n)
 	penalty := make([]float64, n)
 	for i := range penalty {
-		penalty[i] = penaltySlope
+		penalty[i] = penaltySlope * float64(d)
 		if i > 0 && (i-1)%4 != 0 {
-			penalty[i] = penaltyBend
+			penalty[i] = penaltyBend * float64(d)
 		}
 	}
 	penalty[0] = 1e-3
@@ -204,11 +204,11 @@ func (s *scorer) nowhere(d int) []float64 {
 	return v
 }
 
-// The L2 penalties of slopes and bends, on standardised facts. Results hardly
-// depend on them.
+// The L2 penalties of slopes and bends, on standardised facts, for each fact:
+// the more of them, the more each is held back.
 const (
-	penaltySlope = 5
-	penaltyBend  = 20
+	penaltySlope = 0.6
+	penaltyBend  = 8
 )
 
 // newton minimises the penalised logistic loss.

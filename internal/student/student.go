@@ -15,12 +15,18 @@ type Example struct {
 	Label  int     // index into Dataset.Labels
 	Weight float32 // relative importance, > 0; 1 is ordinary
 	Group  string  // rows of one group never straddle folds; "" stands alone
+	// Soft is what the teacher thought of every label, as probabilities that
+	// sum to 1; nil when it gave its answer only.
+	Soft []float32
 }
 
 // Dataset is what a family learns from. Rows are in time order.
 type Dataset struct {
 	Labels []string
 	Rows   []Example
+	// Views is what the family's Prepare made of the rows, one for each; nil
+	// when it has not been asked to.
+	Views []View
 }
 
 // Options of a training run.
@@ -30,6 +36,11 @@ type Options struct {
 	// Quick asks for a cheaper training of nearly the same quality, for
 	// members that are only needed to judge the method.
 	Quick bool
+	// Served, when set, estimates from the out-of-fold rows of a report what
+	// share of the traffic a student would be certified to serve, in [0, 1].
+	// Fit then keeps the members that serve most for what they cost; without
+	// it, all of them in one stage.
+	Served func(r *Report) float64
 	// Progress, when set, is told how much of the work is done, in [0, 1],
 	// from one goroutine at a time.
 	Progress func(done float64)
@@ -77,6 +88,32 @@ type Viewer interface {
 	NewView() View
 	// PredictView is Predict for an input the view was filled with.
 	PredictView(v View, out *Output)
+}
+
+// Preparer is a family whose members read a view that is costly to fill, such
+// as the embedding of a text. Fit lets it read every row once and hands the
+// views to all trainings and out-of-fold predictions; families whose views
+// have the same name share them.
+type Preparer interface {
+	Family
+	// View names the view its members read.
+	View() string
+	// Micros estimates what filling one view costs on one thread, for a text
+	// of so many bytes.
+	Micros(bytes float64) float64
+	// Limit is how many rows are worth reading; more are not prepared.
+	Limit() int
+	// Prepare reads the rows and returns a filled view for each, which nobody
+	// fills again. It returns ctx.Err() soon after ctx ends.
+	Prepare(ctx context.Context, rows []Example, opt Options) ([]View, error)
+}
+
+// Starter is a family that can make a member before anything is labelled, from
+// what a task says about its labels.
+type Starter interface {
+	Family
+	// Start makes a member for task.Labels, in their order.
+	Start(ctx context.Context, task tandem.Task) (Member, error)
 }
 
 // Output is what one member says about one input.

@@ -146,7 +146,7 @@ func learns(t *testing.T, f student.Family) {
 		}
 	}
 	known, strange := ask(t, m, "where is my parcel"), ask(t, m, "zwölf Boxkämpfer jagen Viktor")
-	if strange.Unseen <= known.Unseen {
+	if seen := max(strange.Unseen, known.Unseen); seen > 0 && strange.Unseen <= known.Unseen { // 0 of both: no notion of it
 		t.Errorf("unseen share is %v for a strange text, %v for a known one", strange.Unseen, known.Unseen)
 	}
 	if strange.Novelty < known.Novelty {
