@@ -4,9 +4,21 @@ import "time"
 
 // Usage counts the tokens of one call to a provider.
 type Usage struct {
-	InputTokens  int `json:"input_tokens"`
-	OutputTokens int `json:"output_tokens"`
-	CachedTokens int `json:"cached_tokens,omitempty"` // part of InputTokens read from the provider's cache
+	InputTokens      int `json:"input_tokens"`
+	OutputTokens     int `json:"output_tokens"`
+	CachedTokens     int `json:"cached_tokens,omitempty"`      // part of InputTokens read from the provider's cache
+	CacheWriteTokens int `json:"cache_write_tokens,omitempty"` // part of InputTokens written to it
+	ReasoningTokens  int `json:"reasoning_tokens,omitempty"`   // part of OutputTokens spent on thinking
+}
+
+// Plus is the usage of both calls together.
+func (u Usage) Plus(v Usage) Usage {
+	u.InputTokens += v.InputTokens
+	u.OutputTokens += v.OutputTokens
+	u.CachedTokens += v.CachedTokens
+	u.CacheWriteTokens += v.CacheWriteTokens
+	u.ReasoningTokens += v.ReasoningTokens
+	return u
 }
 
 // Price is what a provider model costs, in US dollars per million tokens.

@@ -56,3 +56,11 @@ func TestDecisionJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestUsagePlus(t *testing.T) {
+	a := tandem.Usage{InputTokens: 1, OutputTokens: 2, CachedTokens: 3, CacheWriteTokens: 4, ReasoningTokens: 5}
+	want := tandem.Usage{InputTokens: 2, OutputTokens: 4, CachedTokens: 6, CacheWriteTokens: 8, ReasoningTokens: 10}
+	if got := a.Plus(a); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

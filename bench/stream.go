@@ -223,6 +223,9 @@ func (t *teacher) Ask(context.Context, provider.Question) (provider.Reply, error
 	return provider.Reply{Text: t.row.Teacher, Model: "recorded", Usage: tandem.Usage{InputTokens: 1000}, Recording: true}, nil
 }
 
+// Speaks says that nothing passes through.
+func (*teacher) Speaks(provider.Dialect) bool { return false }
+
 // Forward is not what a simulated run does.
 func (t *teacher) Forward(context.Context, provider.Call) (*http.Response, error) {
 	return nil, errors.New("a simulated teacher forwards nothing")

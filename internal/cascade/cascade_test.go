@@ -54,6 +54,8 @@ func (m *master) Ask(ctx context.Context, q provider.Question) (provider.Reply, 
 	return m.ask(ctx, q)
 }
 
+func (*master) Speaks(provider.Dialect) bool { return false }
+
 func (*master) Forward(context.Context, provider.Call) (*http.Response, error) {
 	return nil, errors.New("not asked for in these tests")
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tandem"
+	"tandem/internal/provider"
 )
 
 // chatRequest holds the fields of a chat completion that tandem looks at. All
@@ -50,7 +51,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	var name string
 	if err := field("model", req.Model, &name); err != nil || name == "" {
 		s.release(buf)
-		return invalid("model", `"model" must name a task or a model (GET /v1/models lists them)`)
+		return noName()
 	}
 	if task, ok := s.task(name); ok {
 		err := checkUTF8(*buf)
@@ -61,9 +62,14 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 		return s.chatTask(w, r, &req, task, name)
 	}
 	if m, price, ok := s.Directory.Model(name); ok {
+		t := target{model: m, price: price, name: name}
+		if !m.Speaks(provider.ChatCompletions) {
+			defer s.release(buf)
+			return s.translate(w, r, t, *buf, chatDialect{})
+		}
 		// The transport may still read the body when Forward has returned, so
 		// the buffer does not go back to the pool.
-		return s.forward(w, r, target{model: m, price: price, name: name, path: "/chat/completions"}, *buf)
+		return s.forward(w, r, t, provider.ChatCompletions, *buf)
 	}
 	s.release(buf)
 	return s.noModel(name)
@@ -85,41 +91,25 @@ func (s *Server) chatTask(w http.ResponseWriter, r *http.Request, req *chatReque
 	if err != nil {
 		return err
 	}
-	input, err := lastUserMessage(req.Messages)
+	input, err := lastOfUser(req.Messages, "messages", content)
 	if err != nil {
 		return err
 	}
-	q := tandem.Request{Task: task.Name, Input: input}
-	if q.Session = r.Header.Get("X-Tandem-Session"); q.Session == "" {
-		if err := field("user", req.User, &q.Session); err != nil {
-			return err
-		}
+	var session string
+	if err := field("user", req.User, &session); err != nil {
+		return err
 	}
-	switch force := r.Header.Get("X-Tandem-Force"); force {
-	case "":
-	case "teacher":
-		q.Teacher = true
-	default:
-		return invalid("X-Tandem-Force", `the header X-Tandem-Force knows one value: teacher`)
-	}
-	d, err := s.Answerer.Answer(r.Context(), q)
+	d, err := s.ask(r, task.Name, input, session)
 	if err != nil {
 		return err
 	}
-	setDecision(w.Header(), &d)
 	c := completion{decision: &d, model: name, created: time.Now().Unix()}
-	buf, ok := s.buffers.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
-	}
-	defer s.release(buf)
-	if stream {
-		*buf = c.appendStream((*buf)[:0], withUsage)
-		sendStream(w, *buf)
-		return nil
-	}
-	*buf = c.append((*buf)[:0])
-	sendJSON(w, *buf)
+	s.reply(w, &d, stream, func(b []byte) []byte {
+		if stream {
+			return c.appendStream(b, withUsage)
+		}
+		return c.append(b)
+	})
 	return nil
 }
 
@@ -187,23 +177,24 @@ func streaming(req *chatRequest) (stream, withUsage bool, err error) {
 	return stream, options.IncludeUsage, nil
 }
 
-// lastUserMessage is the input of a task: the content of the last message of
-// the role user. Earlier turns and system messages do not count: the task has
-// instructions of its own.
-func lastUserMessage(raw json.RawMessage) (tandem.Input, error) {
+// lastOfUser is the input of a task: the content of the last message of the
+// role user. Earlier turns and system messages do not count: the task has
+// instructions of its own. list names the list, content reads the dialect's
+// content.
+func lastOfUser(raw json.RawMessage, list string, content func(raw json.RawMessage, at string) (tandem.Input, error)) (tandem.Input, error) {
 	var messages []struct {
 		Role    string          `json:"role"`
 		Content json.RawMessage `json:"content"`
 	}
 	if !given(raw) || json.Unmarshal(raw, &messages) != nil {
-		return tandem.Input{}, invalid("messages", `"messages" must be a list of messages with "role" and "content"`)
+		return tandem.Input{}, invalid(list, `%q must be a list of messages with "role" and "content"`, list)
 	}
 	for i := len(messages) - 1; i >= 0; i-- {
 		if messages[i].Role == "user" {
-			return content(messages[i].Content, "messages["+strconv.Itoa(i)+"].content")
+			return content(messages[i].Content, list+"["+strconv.Itoa(i)+"].content")
 		}
 	}
-	return tandem.Input{}, invalid("messages", `there is no message of the role "user"; a task answers the last one`)
+	return tandem.Input{}, invalid(list, `there is no message of the role "user"; a task answers the last one`)
 }
 
 // content reads a message's content: a string or a list of parts.

@@ -110,11 +110,18 @@ func appendUsage(b []byte, u tandem.Usage) []byte {
 	b = strconv.AppendInt(b, int64(u.InputTokens), 10)
 	b = append(b, `,"output_tokens":`...)
 	b = strconv.AppendInt(b, int64(u.OutputTokens), 10)
-	if u.CachedTokens != 0 {
-		b = append(b, `,"cached_tokens":`...)
-		b = strconv.AppendInt(b, int64(u.CachedTokens), 10)
-	}
+	b = appendCount(b, `,"cached_tokens":`, u.CachedTokens)
+	b = appendCount(b, `,"cache_write_tokens":`, u.CacheWriteTokens)
+	b = appendCount(b, `,"reasoning_tokens":`, u.ReasoningTokens)
 	return append(b, '}')
+}
+
+// appendCount writes a field, key and all, unless it is 0.
+func appendCount(b []byte, key string, n int) []byte {
+	if n == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, key...), int64(n), 10)
 }
 
 // appendFloat writes the shortest number that reads back the same. JSON knows

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tandem"
+	"tandem/internal/provider"
 )
 
 // reference is what encoding/json writes, the specification of appendX.
@@ -204,7 +205,7 @@ func FuzzChat(f *testing.F) {
 		}
 		for _, err := range []error{
 			refuse(&req), func() error { _, _, err := streaming(&req); return err }(),
-			func() error { _, err := lastUserMessage(req.Messages); return err }(),
+			func() error { _, err := lastOfUser(req.Messages, "messages", content); return err }(),
 		} {
 			if code := tandem.CodeOf(err); err != nil && code != tandem.InvalidRequest && code != tandem.UnsupportedModality {
 				t.Errorf("%q fails with %v", body, err)
@@ -216,9 +217,10 @@ func FuzzChat(f *testing.F) {
 // FuzzMeter finds the same usage however a stream is cut into pieces.
 func FuzzMeter(f *testing.F) {
 	f.Add([]byte("data: {\"usage\":null}\n\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n"), 7)
+	f.Add([]byte("data: {\"message\":{\"usage\":{\"input_tokens\":9,\"cache_read_input_tokens\":3}}}\n\ndata: {\"usage\":{\"output_tokens\":7}}\n\n"), 9)
 	f.Fuzz(func(t *testing.T, stream []byte, size int) {
 		for _, events := range []bool{true, false} {
-			whole, pieces := meter{events: events}, meter{events: events}
+			whole, pieces := meter{events: events, dialect: provider.Messages}, meter{events: events, dialect: provider.Messages}
 			whole.see(stream)
 			for rest := stream; len(rest) > 0; {
 				n := min(max(size, 1), len(rest))
@@ -227,6 +229,13 @@ func FuzzMeter(f *testing.F) {
 			}
 			if whole.usage() != pieces.usage() {
 				t.Errorf("%+v and %+v", whole.usage(), pieces.usage())
+			}
+			whole.dialect = provider.ChatCompletions
+			for _, u := range []tandem.Usage{whole.usage(), pieces.usage()} {
+				if min(u.InputTokens, u.OutputTokens, u.CachedTokens, u.CacheWriteTokens, u.ReasoningTokens) < 0 ||
+					u.CachedTokens+u.CacheWriteTokens > u.InputTokens || u.ReasoningTokens > u.OutputTokens {
+					t.Errorf("the parts are more than the whole: %+v", u)
+				}
 			}
 		}
 	})

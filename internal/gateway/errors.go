@@ -12,10 +12,13 @@ import (
 	"tandem/internal/provider"
 )
 
-// sendError answers with an error in OpenAI's shape.
+// sendError answers with an error in the shape of the endpoint's dialect.
 func (s *Server) sendError(w http.ResponseWriter, r *http.Request, err error) {
 	e := public(err)
 	status := e.Code.HTTPStatus()
+	if u, ok := errors.AsType[*upstreamError](err); ok {
+		status, e = u.public()
+	}
 	switch {
 	case r.Context().Err() != nil: // nobody listens
 		s.Log.LogAttrs(r.Context(), slog.LevelDebug, "client gone", slog.String("route", r.Pattern))
@@ -46,9 +49,15 @@ func (s *Server) sendError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // sendStatus writes the error with a status of its own.
-func (s *Server) sendStatus(w http.ResponseWriter, _ *http.Request, status int, e *tandem.Error) {
-	b := appendErrorBody(nil, e, 0)
+func (s *Server) sendStatus(w http.ResponseWriter, r *http.Request, status int, e *tandem.Error) {
 	h := w.Header()
+	var b []byte
+	if isAnthropic(r.URL.Path) {
+		h.Set("Request-Id", h.Get("X-Request-Id"))
+		b = appendMessagesError(nil, status, e, h.Get("X-Request-Id"))
+	} else {
+		b = appendErrorBody(nil, e, 0)
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	h.Set("Cache-Control", "no-store")

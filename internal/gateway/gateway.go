@@ -1,6 +1,6 @@
-// Package gateway is the HTTP that applications call: OpenAI's chat
-// completions, tandem's own task endpoints, models, health and metrics. One
-// file per dialect; this one holds what they share.
+// Package gateway is the HTTP that applications call: OpenAI's and Anthropic's
+// dialects, tandem's own task endpoints, models, health and metrics. One file
+// per dialect; this one holds what they share.
 package gateway
 
 import (
@@ -151,6 +151,13 @@ func New(o Options) (*Server, error) {
 // routes lists every endpoint.
 func (s *Server) routes() {
 	s.handle("POST", "/v1/chat/completions", s.chat)
+	s.handle("POST", "/v1/responses", s.responses)
+	s.handle("POST", "/v1/embeddings", s.embeddings())
+	s.handle("POST", "/v1/images/generations", s.images())
+	s.handle("POST", "/v1/audio/speech", s.speech())
+	s.handle("POST", "/v1/audio/transcriptions", s.transcriptions())
+	s.handle("POST", "/v1/messages", s.messages)
+	s.handle("POST", "/v1/messages/count_tokens", s.countTokens)
 	s.handle("GET", "/v1/models", s.listModels)
 	s.handle("GET", "/v1/models/{id...}", s.getModel)
 	s.handle("POST", "/v1/tasks/{task}/answer", s.answer)

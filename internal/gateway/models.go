@@ -18,8 +18,13 @@ func (s *Server) task(model string) (*tandem.Task, bool) {
 	return s.Directory.Task(strings.TrimPrefix(model, taskPrefix))
 }
 
-// listModels is GET /v1/models: tasks and provider models, in OpenAI's shape.
-func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
+// listModels is GET /v1/models: tasks and provider models, in OpenAI's shape,
+// or in Anthropic's when its client asks.
+func (s *Server) listModels(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Anthropic-Version") != "" {
+		sendJSON(w, appendMessagesModels(nil, slices.Concat(slices.Sorted(slices.Values(s.Directory.Tasks())), slices.Sorted(slices.Values(s.Directory.Models())))))
+		return nil
+	}
 	b := []byte(`{"object":"list","data":[`)
 	first := true
 	add := func(names []string, owner string) {
@@ -35,6 +40,29 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 	add(s.Directory.Models(), ownerProvider)
 	sendJSON(w, append(b, ']', '}'))
 	return nil
+}
+
+// appendMessagesModels lists names in Anthropic's shape, all on one page.
+func appendMessagesModels(b []byte, names []string) []byte {
+	b = append(b, `{"data":[`...)
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"type":"model","id":`...)
+		b = appendString(b, name)
+		b = append(b, `,"display_name":`...)
+		b = appendString(b, name)
+		b = append(b, `,"created_at":"1970-01-01T00:00:00Z"}`...)
+	}
+	b = append(b, `],"has_more":false,"first_id":`...)
+	if len(names) == 0 {
+		return append(b, `null,"last_id":null}`...)
+	}
+	b = appendString(b, names[0])
+	b = append(b, `,"last_id":`...)
+	b = appendString(b, names[len(names)-1])
+	return append(b, '}')
 }
 
 // Owners of models, by which a client can tell tasks from provider models.

@@ -17,14 +17,13 @@ type target struct {
 	model provider.Model
 	price tandem.Price
 	name  string
-	path  string // below the provider's base URL
 }
 
 // forward passes a call through: the response's status, headers and body are
 // the upstream's, each piece sent on as it comes. A stream that the upstream
 // cuts is cut for the client too, so that it cannot be taken for a whole one.
-func (s *Server) forward(w http.ResponseWriter, r *http.Request, t target, body []byte) error {
-	res, err := t.model.Forward(r.Context(), provider.Call{Path: t.path, Header: r.Header, Body: body, Alias: t.name})
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, t target, d provider.Dialect, body []byte) error {
+	res, err := t.model.Forward(r.Context(), provider.Call{Dialect: d, Query: r.URL.RawQuery, Header: r.Header, Body: body, Alias: t.name})
 	if err != nil {
 		return err
 	}
@@ -38,7 +37,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, t target, body 
 	w.Header().Set("X-Tandem-Step", "passthrough")
 	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	events := err == nil && kind == "text/event-stream"
-	m := meter{events: events}
+	m := meter{dialect: d, events: events}
 	flush := func() {}
 	if events || res.ContentLength < 0 {
 		rc := http.NewResponseController(w)

@@ -37,13 +37,15 @@ func (r *relay) Ask(context.Context, provider.Question) (provider.Reply, error) 
 	return provider.Reply{}, errors.ErrUnsupported
 }
 
+func (r *relay) Speaks(d provider.Dialect) bool { return d.OpenAI() }
+
 func (r *relay) Forward(ctx context.Context, c provider.Call) (*http.Response, error) {
 	if r.limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.limit)
 		defer cancel()
 	}
-	req, err := http.NewRequestWithContext(ctx, "POST", r.url+c.Path, strings.NewReader(string(c.Body)))
+	req, err := http.NewRequestWithContext(ctx, "POST", r.url+c.Dialect.Path(), strings.NewReader(string(c.Body)))
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (s *Server) admit(r *http.Request) error {
 	if len(s.tokens) == 0 {
 		return nil
 	}
-	token, ok := bearer(r.Header)
+	token, ok := credential(r)
 	if !ok {
 		return tandem.Errorf(tandem.Unauthorized, `credentials are missing; send the header "Authorization: Bearer" with an API token`)
 	}
@@ -73,9 +73,12 @@ func (s *Server) admit(r *http.Request) error {
 	return nil
 }
 
-// bearer reads the token where OpenAI's clients put it.
-func bearer(h http.Header) (string, bool) {
-	scheme, token, ok := strings.Cut(h.Get("Authorization"), " ")
+// credential reads the token where the clients of the dialects put it.
+func credential(r *http.Request) (string, bool) {
+	if key := r.Header.Get("X-Api-Key"); key != "" && isAnthropic(r.URL.Path) {
+		return key, true
+	}
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
 }

@@ -138,11 +138,7 @@ func (a *asker) call(ctx context.Context, q Question) (Reply, *Error) {
 	return Reply{}, e
 }
 
-func (a *asker) add(u tandem.Usage) {
-	a.outcome.Usage.InputTokens += u.InputTokens
-	a.outcome.Usage.OutputTokens += u.OutputTokens
-	a.outcome.Usage.CachedTokens += u.CachedTokens
-}
+func (a *asker) add(u tandem.Usage) { a.outcome.Usage = a.outcome.Usage.Plus(u) }
 
 // wait draws the pause before retry n, counted from 0.
 func (p Policy) wait(n int) time.Duration {

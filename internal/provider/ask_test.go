@@ -26,6 +26,8 @@ func (s *script) Ask(ctx context.Context, q provider.Question) (provider.Reply, 
 	return step(ctx)
 }
 
+func (s *script) Speaks(provider.Dialect) bool { return false }
+
 func (s *script) Forward(context.Context, provider.Call) (*http.Response, error) {
 	return nil, errors.ErrUnsupported
 }

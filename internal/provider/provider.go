@@ -15,10 +15,12 @@ type Model interface {
 	// Ask puts a task's question. It makes exactly one call upstream and
 	// returns a *Error for every failure.
 	Ask(ctx context.Context, q Question) (Reply, error)
-	// Forward sends a client's own OpenAI-dialect call on and returns the
-	// upstream's response, body unread, whatever its status. The body bytes
-	// are sent unchanged but for the model's name where it is an alias. The
-	// caller closes the response's body.
+	// Speaks says whether the provider takes calls in a dialect as they are.
+	Speaks(d Dialect) bool
+	// Forward sends a client's own call, in a dialect that the model speaks,
+	// on and returns the upstream's response, body unread, whatever its
+	// status. The body bytes are sent unchanged but for the model's name where
+	// it is an alias. The caller closes the response's body.
 	Forward(ctx context.Context, c Call) (*http.Response, error)
 }
 
@@ -62,10 +64,11 @@ type Reply struct {
 
 // Call is a client's request to pass through.
 type Call struct {
-	Path   string // below the base URL, e.g. "/chat/completions"
-	Header http.Header
-	Body   []byte
-	Alias  string // the model name in Body
+	Dialect Dialect
+	Query   string // of the URL, encoded
+	Header  http.Header
+	Body    []byte
+	Alias   string // the model name in Body
 }
 
 // Error is a failed call to a provider.
@@ -79,7 +82,10 @@ type Error struct {
 	// upstream does not take and will ask differently: try again at once.
 	Adapted bool
 	Usage   tandem.Usage // what the failed call cost all the same
-	Cause   error
+	// Detail is the upstream's own message about a client's own conversation.
+	// It may quote the prompt: it goes back to that client and nowhere else.
+	Detail string
+	Cause  error
 }
 
 // Error formats the failure and its cause.

@@ -98,15 +98,14 @@ class LargeModel(http.server.BaseHTTPRequestHandler):
 class Tandem:
     """A running tandem."""
 
-    def __init__(self, binary, folder, upstream):
+    def __init__(self, binary, folder, upstream, rest=None):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.binary, self.folder = binary, folder
         with open(os.path.join(folder, "tandem.yaml"), "w") as f:
-            f.write(f"""
-listen: 127.0.0.1:{self.port}
-data: {folder}/data
+            f.write(f"listen: 127.0.0.1:{self.port}\ndata: {folder}/data\n")
+            f.write(rest or f"""
 providers:
   mock:
     openai:

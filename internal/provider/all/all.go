@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"tandem/internal/provider"
+	"tandem/internal/provider/anthropic"
+	"tandem/internal/provider/gemini"
+	"tandem/internal/provider/ollama"
 	"tandem/internal/provider/openai"
 	"tandem/internal/provider/replay"
 )
@@ -16,6 +19,12 @@ import (
 type Kinds struct {
 	// OpenAI is any server that speaks OpenAI's chat completions.
 	OpenAI *openai.Config `yaml:"openai,omitempty"`
+	// Anthropic is Anthropic's Messages API.
+	Anthropic *anthropic.Config `yaml:"anthropic,omitempty"`
+	// Gemini is Google's Gemini API.
+	Gemini *gemini.Config `yaml:"gemini,omitempty"`
+	// Ollama is Ollama's own chat API.
+	Ollama *ollama.Config `yaml:"ollama,omitempty"`
 	// Replay answers from a recording: for demos, tests and benchmarks.
 	Replay *replay.Config `yaml:"replay,omitempty"`
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestKinds(t *testing.T) {
-	if got := all.Names(); !slices.Equal(got, []string{"openai", "replay"}) {
+	if got := all.Names(); !slices.Equal(got, []string{"openai", "anthropic", "gemini", "ollama", "replay"}) {
 		t.Errorf("the kinds are %v", got)
 	}
 	for f := range reflect.TypeFor[all.Kinds]().Fields() {

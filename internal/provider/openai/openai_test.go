@@ -61,25 +61,25 @@ func reply(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-func failure(code string) string {
+func failureBody(code string) string {
 	return `{"error":{"message":"` + providertest.Secret + `","type":"some_error","param":null,"code":"` + code + `"}}`
 }
 
 func TestConformance(t *testing.T) {
-	providertest.Run(t, false, func(t *testing.T, s providertest.Scenario) (provider.Model, bool) {
+	providertest.Run(t, providertest.Traits{}, func(t *testing.T, s providertest.Scenario) (provider.Model, bool) {
 		if s == providertest.Refused {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}
 			_ = l.Close()
-			return opened(t, Config{BaseURL: "http://" + l.Addr().String()}, func() {}), true
+			return opened(t, Config{Server: provider.Server{BaseURL: "http://" + l.Addr().String()}}, func() {}), true
 		}
 		h, ok := upstream(s)
 		if !ok {
-			t.Fatalf("no upstream for %q", s)
+			return nil, false
 		}
-		return open(t, Config{APIKey: "sk-tandem", ResponseFormat: "json_schema"}, h), true
+		return open(t, Config{Server: provider.Server{APIKey: "sk-tandem"}, ResponseFormat: "json_schema"}, h), true
 	})
 }
 
@@ -93,15 +93,17 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 		}
 	}
 	h, ok := map[providertest.Scenario]http.HandlerFunc{
-		providertest.Success:     body(200, good),
-		providertest.NoUsage:     body(200, good[:strings.Index(good, `,"usage"`)]+"}"),
+		providertest.Success: body(200, good),
+		providertest.NoUsage: body(200, good[:strings.Index(good, `,"usage"`)]+"}"),
+		providertest.Reasoned: body(200, strings.Replace(strings.Replace(good, `"completion_tokens":4`, `"completion_tokens":40`, 1),
+			`,"prompt_tokens_details"`, `,"completion_tokens_details":{"reasoning_tokens":36},"prompt_tokens_details"`, 1)),
 		providertest.Refusal:     body(200, completion("null", `,"refusal":"I cannot help with that"`)),
 		providertest.Filtered:    body(200, strings.Replace(completion(`""`, ""), `"stop"`, `"content_filter"`, 1)),
-		providertest.RateLimited: body(429, failure("rate_limit_exceeded")),
-		providertest.NoCredit:    body(429, failure("insufficient_quota")),
-		providertest.ServerError: body(500, failure("server_error")),
-		providertest.BadKey:      body(401, failure("invalid_api_key")),
-		providertest.BadRequest:  body(400, failure("context_length_exceeded")),
+		providertest.RateLimited: body(429, failureBody("rate_limit_exceeded")),
+		providertest.NoCredit:    body(429, failureBody("insufficient_quota")),
+		providertest.ServerError: body(500, failureBody("server_error")),
+		providertest.BadKey:      body(401, failureBody("invalid_api_key")),
+		providertest.BadRequest:  body(400, failureBody("context_length_exceeded")),
 		providertest.Garbage:     body(200, "\x00\x01 not json"),
 		providertest.Truncated:   body(200, good[:len(good)/2]),
 		providertest.Huge:        body(200, `{"choices":[{"message":{"content":"`+strings.Repeat("x", 10<<20)+`"}}]}`),
@@ -112,7 +114,7 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 		},
 		providertest.RateLimitedS: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
-			reply(w, 429, failure("rate_limit_exceeded"))
+			reply(w, 429, failureBody("rate_limit_exceeded"))
 		},
 		providertest.WrongType: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
@@ -131,7 +133,7 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 func TestQuestion(t *testing.T) {
 	var got chatRequest
 	var auth, extra string
-	m := open(t, Config{APIKey: "sk-tandem", Headers: map[string]string{"X-Extra": "1"}}, func(w http.ResponseWriter, r *http.Request) {
+	m := open(t, Config{Server: provider.Server{APIKey: "sk-tandem", Headers: map[string]string{"X-Extra": "1"}}}, func(w http.ResponseWriter, r *http.Request) {
 		auth, extra = r.Header.Get("Authorization"), r.Header.Get("X-Extra")
 		if r.URL.Path != "/v1/chat/completions" {
 			t.Errorf("called %s", r.URL.Path)
@@ -180,7 +182,7 @@ func TestOpenTaskAndManyLabels(t *testing.T) {
 		reply(w, 200, completion(`"{\"answer\":\"x\"}"`, ""))
 	})
 	many := &tandem.Task{Name: "many"}
-	for i := range maxEnum + 1 {
+	for i := range 501 {
 		many.Labels = append(many.Labels, tandem.Label{Name: fmt.Sprint("l", i)})
 	}
 	for _, task := range []*tandem.Task{{Name: "open"}, many} {
@@ -260,29 +262,6 @@ func TestAdapts(t *testing.T) {
 	}
 }
 
-func TestUnwrap(t *testing.T) {
-	for in, want := range map[string]string{
-		`{"answer":"refund"}`:                   "refund",
-		" {\"answer\": \"re\\\"fund\"} ":        `re"fund`,
-		"```json\n{\"answer\":\"refund\"}\n```": "refund",
-		"```\n{\"answer\":\"refund\"}```":       "refund",
-		`refund`:                                "refund",
-		`{"answer":"refu`:                       `{"answer":"refu`,
-		`{"label":"refund"}`:                    `{"label":"refund"}`,
-		`{"answer":7}`:                          `{"answer":7}`,
-		`The answer is {"answer":"refund"}`:     `The answer is {"answer":"refund"}`,
-	} {
-		if got := unwrap(in); got != want {
-			t.Errorf("unwrap(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzUnwrap(f *testing.F) {
-	f.Add("```json\n{\"answer\":\"x\"}\n```")
-	f.Fuzz(func(t *testing.T, s string) { unwrap(s) })
-}
-
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(completion(`[{"type":"text","text":"refund"}]`, "")))
 	f.Add([]byte(`{"error":{"type":7,"code":null}}`))
@@ -298,54 +277,13 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-func TestRename(t *testing.T) {
-	for in, want := range map[string]string{
-		`{"model":"a"}`: `{"model":"real"}`,
-		`{ "x" : {"model":"a"}, "model" :  "a" ,"y":1}`: `{ "x" : {"model":"a"}, "model" :  "real" ,"y":1}`,
-		`{"model":"a","model":"b"}`:                     `{"model":"real","model":"real"}`,
-		"{\"mod\\u0065l\":\"a\"}\n":                     "{\"mod\\u0065l\":\"real\"}\n",
-	} {
-		got, err := rename([]byte(in), "real")
-		if err != nil || string(got) != want {
-			t.Errorf("rename(%s) = %s, %v; want %s", in, got, err, want)
-		}
-	}
-	for _, in := range []string{``, `[]`, `{}`, `{"Model":"a"}`, `{"model":`, `{"model" "a"}`, `null`} {
-		if got, err := rename([]byte(in), "real"); err == nil {
-			t.Errorf("rename(%s) = %s, want an error", in, got)
-		}
-	}
-}
-
-// FuzzRename holds rename to what encoding/json sees before and after.
-func FuzzRename(f *testing.F) {
-	f.Add([]byte(`{"a":[1,{"model":"x"}],"model":"b"}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := rename(body, "real")
-		if err != nil {
-			return
-		}
-		var before, after map[string]json.RawMessage
-		if json.Unmarshal(body, &before) != nil {
-			return // cut off after the model; the gateway has checked it
-		}
-		if err := json.Unmarshal(got, &after); err != nil {
-			t.Fatalf("%s became %s: %v", body, got, err)
-		}
-		before["model"] = json.RawMessage(`"real"`)
-		if fmt.Sprint(before) != fmt.Sprint(after) {
-			t.Errorf("%s became %s", body, got)
-		}
-	})
-}
-
 func TestForward(t *testing.T) {
 	type arrived struct {
 		body, path string
 		header     http.Header
 	}
 	var got arrived
-	m := open(t, Config{APIKey: "sk-tandem"}, func(w http.ResponseWriter, r *http.Request) {
+	m := open(t, Config{Server: provider.Server{APIKey: "sk-tandem"}}, func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -360,7 +298,7 @@ func TestForward(t *testing.T) {
 		"Openai-Beta": {"assistants=v2"}, "User-Agent": {"OpenAI/Python"}, "Te": {"trailers"},
 	}
 	for alias, body := range map[string]string{"upstream": `{ "model" : "upstream" }`, "alias": `{ "model" : "alias" }`} {
-		res, err := m.Forward(t.Context(), provider.Call{Path: "/chat/completions", Header: header, Body: []byte(body), Alias: alias})
+		res, err := m.Forward(t.Context(), provider.Call{Dialect: provider.ChatCompletions, Header: header, Body: []byte(body), Alias: alias})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -389,14 +327,14 @@ func TestForward(t *testing.T) {
 // TestForwardSilence gives a stream up when nothing comes any more.
 func TestForwardSilence(t *testing.T) {
 	gone := make(chan struct{})
-	m := open(t, Config{ForwardTimeout: 50 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+	m := open(t, Config{Server: provider.Server{ForwardTimeout: 50 * time.Millisecond}}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "data: 1\n\n")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		close(gone)
 	})
-	res, err := m.Forward(t.Context(), provider.Call{Path: "/chat/completions", Body: []byte(`{"model":"upstream"}`), Alias: "upstream"})
+	res, err := m.Forward(t.Context(), provider.Call{Dialect: provider.ChatCompletions, Body: []byte(`{"model":"upstream"}`), Alias: "upstream"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +353,7 @@ func TestForwardSilence(t *testing.T) {
 func TestRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
 	defer other.Close()
-	m := open(t, Config{APIKey: "sk-tandem"}, func(w http.ResponseWriter, r *http.Request) {
+	m := open(t, Config{Server: provider.Server{APIKey: "sk-tandem"}}, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 	})
 	_, err := m.Ask(t.Context(), provider.Question{Task: providertest.Task(), Input: providertest.Input()})
@@ -424,31 +362,9 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	for _, tc := range []struct {
-		name, value string
-		want        time.Duration
-	}{
-		{"Retry-After", "3", 3 * time.Second},
-		{"Retry-After", "1.5", 1500 * time.Millisecond},
-		{"Retry-After", "-3", 0},
-		{"Retry-After", "soon", 0},
-		{"Retry-After", "1e300", maxRetryAfter},
-		{"Retry-After", "NaN", 0},
-		{"Retry-After", now.Add(time.Minute).Format(http.TimeFormat), time.Minute},
-		{"Retry-After", now.Add(-time.Minute).Format(http.TimeFormat), 0},
-		{"Retry-After-Ms", "250", 250 * time.Millisecond},
-	} {
-		if got := retryAfter(http.Header{tc.name: {tc.value}}, now); got != tc.want {
-			t.Errorf("%s: %s gives %s, want %s", tc.name, tc.value, got, tc.want)
-		}
-	}
-}
-
 func TestCheck(t *testing.T) {
 	three, eleven := 3, 11
-	good := Config{BaseURL: "https://api.openai.com/v1", APIKey: "k", MaxRetries: &three, Headers: map[string]string{"api-key": "x"}, ResponseFormat: "auto"}
+	good := Config{Server: provider.Server{BaseURL: "https://api.openai.com/v1", APIKey: "k", MaxRetries: &three, Headers: map[string]string{"api-key": "x"}}, ResponseFormat: "auto"}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
@@ -462,16 +378,16 @@ func TestCheck(t *testing.T) {
 	_ = e.Close()
 	for name, c := range map[string]Config{
 		"base_url: must":     {},
-		"base_url: holds":    {BaseURL: "http://user:pass@host"},
-		"base_url: must not": {BaseURL: "http://host/#a"},
-		"api_key":            {BaseURL: "http://host", APIKey: "a\nb"},
-		"timeout":            {BaseURL: "http://host", Timeout: -1},
-		"forward_timeout":    {BaseURL: "http://host", ForwardTimeout: -1},
-		"max_retries":        {BaseURL: "http://host", MaxRetries: &eleven},
-		"response_format":    {BaseURL: "http://host", ResponseFormat: "xml"},
-		"headers.Host":       {BaseURL: "http://host", Headers: map[string]string{"Host": "x"}},
-		"headers.a b":        {BaseURL: "http://host", Headers: map[string]string{"a b": "x"}},
-		"headers.X: its":     {BaseURL: "http://host", Headers: map[string]string{"X": "a\r\nb"}},
+		"base_url: holds":    {Server: provider.Server{BaseURL: "http://user:pass@host"}},
+		"base_url: must not": {Server: provider.Server{BaseURL: "http://host/#a"}},
+		"api_key":            {Server: provider.Server{BaseURL: "http://host", APIKey: "a\nb"}},
+		"timeout":            {Server: provider.Server{BaseURL: "http://host", Timeout: -1}},
+		"forward_timeout":    {Server: provider.Server{BaseURL: "http://host", ForwardTimeout: -1}},
+		"max_retries":        {Server: provider.Server{BaseURL: "http://host", MaxRetries: &eleven}},
+		"response_format":    {Server: provider.Server{BaseURL: "http://host"}, ResponseFormat: "xml"},
+		"headers.Host":       {Server: provider.Server{BaseURL: "http://host", Headers: map[string]string{"Host": "x"}}},
+		"headers.a b":        {Server: provider.Server{BaseURL: "http://host", Headers: map[string]string{"a b": "x"}}},
+		"headers.X: its":     {Server: provider.Server{BaseURL: "http://host", Headers: map[string]string{"X": "a\r\nb"}}},
 	} {
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)

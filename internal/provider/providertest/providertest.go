@@ -39,6 +39,8 @@ const (
 	Cut          Scenario = "cut"                // the connection ends within the body
 	Huge         Scenario = "10 MB body"
 	Empty        Scenario = "empty answer"
+	Reasoned     Scenario = "reasoning"   // answers Answer after thinking, having used Reasoning
+	CacheWritten Scenario = "cache write" // answers Answer, having used CacheWrite
 )
 
 // What the scenarios speak of.
@@ -50,6 +52,22 @@ const (
 
 // Usage is what the upstream reports to have used.
 func Usage() tandem.Usage { return tandem.Usage{InputTokens: 21, OutputTokens: 4, CachedTokens: 16} }
+
+// Reasoning is the usage of an answer that was thought about.
+func Reasoning() tandem.Usage {
+	return tandem.Usage{InputTokens: 21, OutputTokens: 40, CachedTokens: 16, ReasoningTokens: 36}
+}
+
+// CacheWrite is the usage of an answer whose prompt was put into the cache.
+func CacheWrite() tandem.Usage {
+	return tandem.Usage{InputTokens: 2069, OutputTokens: 4, CacheWriteTokens: 2048}
+}
+
+// Traits are what a provider is like.
+type Traits struct {
+	Recording bool // its replies name themselves as recordings
+	Uncached  bool // it does not tell cached tokens
+}
 
 // Task is the task that is asked.
 func Task() *tandem.Task {
@@ -98,6 +116,8 @@ func wants() []want {
 		{scenario: Truncated, code: tandem.TeacherUnavailable, status: 200, retryable: true},
 		{scenario: Cut, code: tandem.TeacherUnavailable, status: 200, retryable: true},
 		{scenario: Huge, code: tandem.TeacherUnavailable, status: 200, retryable: true},
+		{scenario: Reasoned, usage: Reasoning()},
+		{scenario: CacheWritten, usage: CacheWrite()},
 		{scenario: Empty, code: tandem.TeacherUnavailable, status: 200, retryable: true, usage: Usage()},
 	}
 }
@@ -108,14 +128,16 @@ const (
 	hangs    = 100 * time.Millisecond
 )
 
-// Run holds a provider to the contract. recording says that its replies must
-// name themselves as recordings.
-func Run(t *testing.T, recording bool, mk Make) {
+// Run holds a provider to the contract.
+func Run(t *testing.T, traits Traits, mk Make) {
 	t.Helper()
 	for _, w := range wants() {
+		if traits.Uncached {
+			w.usage.CachedTokens = 0
+		}
 		t.Run("ask/"+string(w.scenario), func(t *testing.T) {
 			if m, ok := mk(t, w.scenario); ok {
-				ask(t, m, w, recording)
+				ask(t, m, w, traits.Recording)
 			}
 		})
 	}
@@ -174,9 +196,37 @@ func ask(t *testing.T, m provider.Model, w want, recording bool) {
 	}
 }
 
+// forward passes a call in the first dialect that the provider speaks.
 func forward(t *testing.T, mk Make) {
+	var spoken provider.Dialect
+	t.Run("forward/unspoken", func(t *testing.T) {
+		m, ok := mk(t, Success)
+		if !ok {
+			t.Fatal("a provider must be able to succeed")
+		}
+		for _, d := range []provider.Dialect{provider.ChatCompletions, provider.Messages, "made up"} {
+			if m.Speaks(d) {
+				if spoken == "" {
+					spoken = d
+				}
+				continue
+			}
+			res, err := m.Forward(t.Context(), provider.Call{Dialect: d, Header: http.Header{}, Body: []byte(Body), Alias: "alias"})
+			if err == nil {
+				defer res.Body.Close()
+				if res.StatusCode < 400 {
+					t.Errorf("a call in %q got %d", d, res.StatusCode)
+				}
+			} else if e, ok := errors.AsType[*provider.Error](err); !ok || e.Retryable {
+				t.Errorf("a call in %q fails with %v", d, err)
+			}
+		}
+	})
+	if spoken == "" {
+		return
+	}
 	call := func() provider.Call {
-		return provider.Call{Path: "/chat/completions", Header: http.Header{"Authorization": {"Bearer of the client"}}, Body: []byte(Body), Alias: "alias"}
+		return provider.Call{Dialect: spoken, Header: http.Header{"Authorization": {"Bearer of the client"}}, Body: []byte(Body), Alias: "alias"}
 	}
 	open := func(t *testing.T, s Scenario, limit time.Duration) (*http.Response, error, bool) {
 		m, ok := mk(t, s)

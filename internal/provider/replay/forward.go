@@ -17,6 +17,9 @@ import (
 // Header marks every response of a recording.
 const Header = "X-Tandem-Recording"
 
+// Speaks says that a recording knows chat completions as they are.
+func (m *model) Speaks(d provider.Dialect) bool { return d == provider.ChatCompletions }
+
 // Forward answers a chat completion from the recording, by the text of its
 // last user message. Failures are responses, as a provider's would be.
 func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, error) {
@@ -26,7 +29,7 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 		}
 		return nil, err
 	}
-	if c.Path != "/chat/completions" {
+	if !m.Speaks(c.Dialect) {
 		return response(http.StatusNotFound, "application/json", errorBody("a recording answers chat completions only", "not_found")), nil
 	}
 	var req struct {
@@ -61,6 +64,41 @@ func (m *model) Forward(ctx context.Context, c provider.Call) (*http.Response, e
 		Choices: []choice{{Message: &message{Role: "assistant", Content: answer}, FinishReason: "stop"}},
 		Usage:   usageOf(u),
 	})), nil
+}
+
+// Complete answers a translated conversation by the text of its last message.
+func (m *model) Complete(ctx context.Context, c *provider.Conversation) (*provider.Completion, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	text, size := "", 0
+	for i := range c.Messages {
+		var texts []string
+		for j := range c.Messages[i].Blocks {
+			texts = append(texts, c.Messages[i].Blocks[j].Text)
+			size += len(c.Messages[i].Blocks[j].Text)
+		}
+		if c.Messages[i].Role == provider.User {
+			text = strings.Join(texts, "\n")
+		}
+	}
+	answer, ok := m.source.Answer(tandem.TextInput(text))
+	if !ok {
+		return nil, unknown()
+	}
+	return &provider.Completion{
+		ID: m.id(), Model: m.name, Stop: provider.StopEnd, Usage: m.usage(size, len(answer)),
+		Blocks: []provider.Block{{Kind: provider.TextBlock, Text: answer}},
+	}, nil
+}
+
+// Stream is the same reply in pieces.
+func (m *model) Stream(ctx context.Context, c *provider.Conversation) (*provider.Stream, error) {
+	reply, err := m.Complete(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return provider.Play(reply), nil
 }
 
 // stream is the whole stream of an answer.

@@ -20,7 +20,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	source := replay.Map{providertest.Input().Text(): providertest.Answer}
-	providertest.Run(t, true, func(_ *testing.T, s providertest.Scenario) (provider.Model, bool) {
+	providertest.Run(t, providertest.Traits{Recording: true}, func(_ *testing.T, s providertest.Scenario) (provider.Model, bool) {
 		switch s {
 		case providertest.Success, providertest.NoUsage:
 			return replay.New(source, replay.Options{}).Model("gpt"), true
@@ -98,8 +98,8 @@ func TestUsage(t *testing.T) {
 func TestForward(t *testing.T) {
 	m := replay.New(replay.Map{"hello\nthere": "greeting \"x\""}, replay.Options{InputTokens: 7, OutputTokens: 2}).Model("gpt")
 	body := `{"model":"m","messages":[{"role":"user","content":"no"},{"role":"user","content":[{"type":"text","text":"hello"},{"type":"text","text":"there"}]}]`
-	get := func(path, body string) (int, string, string) {
-		res, err := m.Forward(t.Context(), provider.Call{Path: path, Body: []byte(body)})
+	get := func(d provider.Dialect, body string) (int, string, string) {
+		res, err := m.Forward(t.Context(), provider.Call{Dialect: d, Body: []byte(body)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,14 +109,14 @@ func TestForward(t *testing.T) {
 		}
 		return res.StatusCode, res.Header.Get("Content-Type"), string(b)
 	}
-	status, kind, text := get("/chat/completions", body+"}")
+	status, kind, text := get(provider.ChatCompletions, body+"}")
 	for _, part := range []string{`"content":"greeting \"x\""`, `"model":"recording:gpt"`, `"system_fingerprint":"recording"`, `"total_tokens":9`, `"finish_reason":"stop"`} {
 		if status != 200 || kind != "application/json" || !strings.Contains(text, part) {
 			t.Errorf("%d %s lacks %s: %s", status, kind, part, text)
 		}
 	}
 
-	status, kind, text = get("/chat/completions", body+`,"stream":true,"stream_options":{"include_usage":true}}`)
+	status, kind, text = get(provider.ChatCompletions, body+`,"stream":true,"stream_options":{"include_usage":true}}`)
 	if status != 200 || kind != "text/event-stream" || !strings.HasSuffix(text, "data: [DONE]\n\n") {
 		t.Errorf("%d %s %q", status, kind, text)
 	}
@@ -142,16 +142,17 @@ func TestForward(t *testing.T) {
 	}
 
 	for _, tc := range []struct {
-		path, body string
-		status     int
+		dialect provider.Dialect
+		body    string
+		status  int
 	}{
-		{"/chat/completions", `{`, 400},
-		{"/chat/completions", `{"messages":[{"role":"user","content":"what?"}]}`, 404},
-		{"/chat/completions", `{"messages":[{"role":"user","content":7}]}`, 404},
-		{"/embeddings", body + "}", 404},
+		{provider.ChatCompletions, `{`, 400},
+		{provider.ChatCompletions, `{"messages":[{"role":"user","content":"what?"}]}`, 404},
+		{provider.ChatCompletions, `{"messages":[{"role":"user","content":7}]}`, 404},
+		{provider.Embeddings, body + "}", 404},
 	} {
-		if status, _, text := get(tc.path, tc.body); status != tc.status || !strings.Contains(text, `"error"`) {
-			t.Errorf("%s %s: %d %s", tc.path, tc.body, status, text)
+		if status, _, text := get(tc.dialect, tc.body); status != tc.status || !strings.Contains(text, `"error"`) {
+			t.Errorf("%s %s: %d %s", tc.dialect, tc.body, status, text)
 		}
 	}
 }
@@ -215,5 +216,26 @@ func TestCheck(t *testing.T) {
 		if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), key+":") {
 			t.Errorf("%s: got %v", key, err)
 		}
+	}
+}
+
+// TestTranslate answers conversations of other dialects.
+func TestTranslate(t *testing.T) {
+	m, ok := replay.New(replay.Map{"a\nb": "other"}, replay.Options{}).Model("gpt").(provider.Translator)
+	if !ok {
+		t.Fatal("a recording translates nothing")
+	}
+	block := func(s string) provider.Block { return provider.Block{Kind: provider.TextBlock, Text: s} }
+	c := &provider.Conversation{Messages: []provider.Message{{Role: provider.User, Blocks: []provider.Block{block("x")}}, {Role: provider.User, Blocks: []provider.Block{block("a"), block("b")}}}}
+	s, err := m.Stream(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := provider.Collect(s)
+	if err != nil || reply.Text() != "other" || reply.Model != "recording:gpt" || reply.Usage.OutputTokens != 2 || s.Close() != nil {
+		t.Errorf("got %+v, %v", reply, err)
+	}
+	if _, err := m.Complete(t.Context(), &provider.Conversation{}); err == nil {
+		t.Error("an unknown text was answered")
 	}
 }
