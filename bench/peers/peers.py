@@ -140,6 +140,8 @@ class Bench:
     def accuracy(self):
         """Right answers without a gate, and how well the score tells what is no part of the task."""
         for rows, flags in ACCURACY.items():
+            if self.args.rows and rows not in self.args.rows:
+                continue
             seeds = str(self.args.accuracy_seeds)
             if "tandem" in self.args.rival:
                 for line in self.tandem("bench", "accuracy", *flags, "--seeds", seeds, "--json", *self.args.student):

@@ -25,6 +25,7 @@ import (
 	"tandem/internal/config"
 	"tandem/internal/console"
 	"tandem/internal/lifecycle"
+	"tandem/internal/student"
 	"tandem/internal/student/all"
 )
 
@@ -68,6 +69,11 @@ func leakless(t *testing.T) {
 // the task.
 func boot(t *testing.T, data, more string) *running {
 	t.Helper()
+	return bootWith(t, data, more, all.Families())
+}
+
+func bootWith(t *testing.T, data, more string, families map[string]student.Family) *running {
+	t.Helper()
 	teacher := httptest.NewServer(http.HandlerFunc(moody))
 	cfg, err := config.Parse("tandem.yaml", fmt.Appendf(nil, `
 listen: 127.0.0.1:0
@@ -85,7 +91,7 @@ tasks:
 		t.Fatal(err)
 	}
 	r := &running{t: t, http: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
-	a, err := build(t.Context(), cfg, deps{log: slog.New(slog.NewTextHandler(&r.log, nil)), families: all.Families()})
+	a, err := build(t.Context(), cfg, deps{log: slog.New(slog.NewTextHandler(&r.log, nil)), families: families})
 	if err != nil {
 		t.Fatal(err)
 	}

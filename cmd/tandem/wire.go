@@ -49,6 +49,7 @@ type app struct {
 	ready  chan struct{}
 	addr   atomic.Pointer[string]
 	reload chan struct{} // a token: one reload at a time
+	fresh  chan struct{} // a token: there are tasks that may lack a first student
 }
 
 // retention is how often old traces are deleted.
@@ -62,7 +63,7 @@ func build(ctx context.Context, cfg *config.Config, d deps) (_ *app, err error) 
 	}
 	a := &app{
 		folder: f, cfg: cfg, log: d.log, metrics: telemetry.New(version), families: d.families,
-		ready: make(chan struct{}), reload: make(chan struct{}, 1),
+		ready: make(chan struct{}), reload: make(chan struct{}, 1), fresh: make(chan struct{}, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -81,7 +82,7 @@ func build(ctx context.Context, cfg *config.Config, d deps) (_ *app, err error) 
 		Reader: f.store, Registry: f.registry, Key: f.key, Families: a.families, Log: d.log,
 		Task: a.cascade.Task, Live: a.live, Install: a.install, Done: a.trained,
 		Threads:  max(1, int(float64(cfg.Learning.Threads)*float64(runtime.GOMAXPROCS(0)))),
-		FirstFit: cfg.Learning.FirstFitRows, Growth: cfg.Learning.Growth,
+		FirstFit: cfg.Learning.FirstFitRows, Growth: cfg.Learning.Growth, Paraphrase: a.paraphrase(cfg.Learning),
 	})
 	if err := a.configure(cfg); err != nil {
 		return nil, err
@@ -148,6 +149,7 @@ func (a *app) Run(ctx context.Context) error {
 			return trace.RunRetention(ctx, a.store, a.tasks, retention, func(err error) { a.log.Error("old traces not deleted", "error", err) })
 		}},
 		{Name: "training", Run: a.learner.Run},
+		{Name: "first students", Run: a.firstStudents},
 		{Name: "audits", Run: a.cascade.Run},
 		{Name: "gateway", Run: func(ctx context.Context) error {
 			close(a.ready)
@@ -156,6 +158,36 @@ func (a *app) Run(ctx context.Context) error {
 	}}
 	err = group.Run(ctx, lifecycle.Drain(ctx).Done())
 	return errors.Join(err, a.models.Load().close(), a.store.Close())
+}
+
+// firstStudents gives tasks that nothing was ever learnt for a student made
+// from the names of their labels, at the start and after each reload. It only
+// runs in shadow.
+func (a *app) firstStudents(ctx context.Context) error {
+	for {
+		for _, name := range a.cascade.Tasks() {
+			if err := a.firstStudent(ctx, name); err != nil && ctx.Err() == nil {
+				a.log.Error("no first student", "task", name, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.fresh:
+		}
+	}
+}
+
+func (a *app) firstStudent(ctx context.Context, task string) error {
+	have, err := a.store.Versions(ctx, task)
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	r, err := a.learner.Start(ctx, task)
+	if err == nil && r.Version != "" {
+		a.log.Info("first student", "task", task, "version", r.Version, "why", r.Why)
+	}
+	return err
 }
 
 // Ready is closed once requests are answered.
@@ -234,6 +266,25 @@ func (a *app) configure(cfg *config.Config) error {
 	return old.close()
 }
 
+// paraphrase lets the learner ask a task's teacher for paraphrases, when the
+// configuration says so.
+func (a *app) paraphrase(l config.Learning) distill.Paraphrase {
+	if l.Paraphrases == 0 {
+		return distill.Paraphrase{}
+	}
+	return distill.Paraphrase{Calls: l.Paraphrases, Teacher: func(name string) distill.Asker {
+		task, ok := a.cascade.Task(name)
+		if !ok {
+			return nil
+		}
+		teacher, ok := a.models.Load().byAlias[task.Teacher]
+		if !ok {
+			return nil
+		}
+		return teacher.Model
+	}}
+}
+
 // Reload puts another configuration in force, wholly or not at all.
 func (a *app) Reload(ctx context.Context, cfg *config.Config) error {
 	a.reload <- struct{}{}
@@ -251,6 +302,10 @@ func (a *app) Reload(ctx context.Context, cfg *config.Config) error {
 		if err := a.restore(ctx, name); err != nil {
 			a.log.Error("a new task starts from nothing", "task", name, "error", err)
 		}
+	}
+	select {
+	case a.fresh <- struct{}{}:
+	default:
 	}
 	return nil
 }

@@ -169,6 +169,9 @@ type Learning struct {
 	// SampleServed is the share of unaudited students' answers whose traces
 	// are stored.
 	SampleServed Share `yaml:"sample_served"`
+	// Paraphrases is how often one training may ask the teacher to put an
+	// example of a rare label in other words; 0 is never. It costs calls.
+	Paraphrases int `yaml:"paraphrases" jsonschema:"minimum=0"`
 	// Encoder is the text encoder that students may build on: a model fetched
 	// by tandem models pull, a folder (with a slash in its name), or none.
 	// While its files are not there, students do without.

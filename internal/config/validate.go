@@ -48,6 +48,7 @@ func (c *Config) validate(f *faults) {
 	inside(f, at.with("trace_queue"), float64(l.TraceQueue), from(1), upTo(1e7))
 	inside(f, at.with("audit_queue"), float64(l.AuditQueue), from(1), upTo(1e7))
 	inside(f, at.with("sample_served"), float64(l.SampleServed), from(0), upTo(1))
+	inside(f, at.with("paraphrases"), float64(l.Paraphrases), from(0), upTo(1e5))
 	if l.Encoder == "" {
 		f.at(at.with("encoder"), "encoder: name a model (tandem models list shows them) or a folder; none asks for no encoder")
 	}

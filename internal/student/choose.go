@@ -1,6 +1,7 @@
 package student
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,10 @@ type Candidate struct {
 const callMicros = 500_000
 
 func (c *Candidate) worth() float64 { return c.Served - c.Micros/callMicros }
+
+// promise is what a candidate is worth while none is expected to serve yet:
+// then the one that agrees more will serve sooner.
+func (c *Candidate) promise() float64 { return c.Agree - c.Micros/callMicros }
 
 // memberMicros is about what a member costs beside the view that it reads.
 const memberMicros = 10
@@ -79,25 +84,21 @@ func (c *crossFit) choose() *plan {
 	}
 	plain := c.plan(0, c.hear(cheap))
 	plans := []*plan{whole, plain, c.plan(0, c.hear(costly))}
+	value := (*Candidate).promise
+	if slices.ContainsFunc(plans, func(p *plan) bool { return p.Served > 0 }) {
+		value = (*Candidate).worth
+	}
 	var staged *plan
 	for _, enough := range c.steps(plain) {
 		p := c.plan(enough, plain.evidence[0], whole.evidence[0])
-		if staged == nil || p.worth() > staged.worth() {
+		if staged == nil || value(&p.Candidate) > value(&staged.Candidate) {
 			staged = p
 		}
 	}
 	if staged != nil {
 		plans = append(plans, staged)
 	}
-	slices.SortStableFunc(plans, func(a, b *plan) int {
-		switch x, y := a.worth(), b.worth(); {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(plans, func(a, b *plan) int { return cmp.Compare(value(&b.Candidate), value(&a.Candidate)) })
 	best := plans[0]
 	for _, p := range plans {
 		best.report.Tried = append(best.report.Tried, p.Candidate)
@@ -140,9 +141,6 @@ func (c *crossFit) plan(enough float64, evidence ...*evidence) *plan {
 		} else {
 			deep++
 		}
-		if len(evidence) == 1 {
-			e = last
-		}
 		r := &p.report
 		r.Judged[row], r.Scores[row], r.Labels[row], r.Correct[row] = true, e.scores[i], e.guess[i], e.right[i]
 		weight += e.weight[i]
@@ -156,10 +154,10 @@ func (c *crossFit) plan(enough float64, evidence ...*evidence) *plan {
 		share := float64(deep) / float64(len(c.judged))
 		p.Micros += share * max(c.micros(last.use)-p.Micros, 0)
 	}
+	p.report.Agree, p.report.Micros = p.Agree, p.Micros
 	if c.opt.Served != nil {
 		p.Served = c.opt.Served(&p.report)
 	}
-	p.report.Agree, p.report.Micros = p.Agree, p.Micros
 	return p
 }
 

@@ -10,6 +10,8 @@ import (
 	"tandem"
 	"tandem/internal/student"
 	"tandem/internal/student/encoder"
+	"tandem/internal/student/linear"
+	"tandem/internal/student/nearest"
 	"tandem/internal/student/studenttest"
 )
 
@@ -206,4 +208,94 @@ func TestStartFromLabels(t *testing.T) {
 	if _, err := student.Start(t.Context(), encoder.New(nil, nil), task); !errors.Is(err, student.ErrNoStart) {
 		t.Errorf("without an encoder: %v", err)
 	}
+}
+
+// TestTwoStages asks the encoder only where the cheap families are not sure.
+func TestTwoStages(t *testing.T) {
+	table := map[string]student.Family{"linear": linear.Family{}, "nearest": nearest.Family{}}
+	families := []student.Family{table["linear"], table["nearest"]}
+	calls := 0
+	e := &counted{bag: bag{digest: "one"}, calls: &calls}
+	for _, f := range encoder.New(e, nil)[:1] {
+		table[f.Name()] = f
+		families = append(families, f)
+	}
+	const plain, whole = 20, 30 // estimated time of the members alone
+	d := studenttest.Desk(200)
+	for i := 0; i < len(d.Rows); i += 9 {
+		d.Rows[i].Label = (d.Rows[i].Label + 1) % 4 // or the first stage would be sure of everything
+	}
+	s, rep, err := student.Fit(t.Context(), families, d, student.Options{Seed: 1, Threads: 2, Served: func(r *student.Report) float64 {
+		if r.Micros > plain && r.Micros < whole {
+			return 0.8 + (r.Micros-plain)/100 // the more often the encoder is asked, the better
+		}
+		return 0.5
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Tried) != 4 || rep.Tried[0].Name != "linear+nearest, then linear+nearest+encoder" || rep.Tried[0].Served <= 0.8 {
+		t.Fatalf("tried %+v", rep.Tried)
+	}
+	if why := rep.Why(); !strings.Contains(why, "linear+nearest, then linear+nearest+encoder would serve most for its time, about 8") || !strings.Contains(why, "encoder 50.0 %") {
+		t.Errorf("why: %s", why)
+	}
+	blob, err := s.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := student.Load(table, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := func(text string) int {
+		calls = 0
+		in := tandem.TextInput(text)
+		if a, b := s.Predict(&in), back.Predict(&in); a != b {
+			t.Fatalf("%q: %+v before, %+v after", text, a, b)
+		}
+		return calls
+	}
+	if n := asks("where is my parcel 5"); n != 0 {
+		t.Errorf("a plain text is embedded %d times", n)
+	}
+	if n := asks("zwölf boxkämpfer jagen viktor"); n != 2 {
+		t.Errorf("a strange text is embedded %d times by 2 students", n)
+	}
+}
+
+// TestChoiceBeforeAnythingServes goes by agreement while no candidate is
+// expected to serve, not by time alone.
+func TestChoiceBeforeAnythingServes(t *testing.T) {
+	calls := 0
+	families := []student.Family{linear.Family{}, nearest.Family{}}
+	families = append(families, encoder.New(&counted{bag: bag{digest: "one"}, calls: &calls}, nil)[:1]...)
+	d := studenttest.Desk(200)
+	for i := 0; i < len(d.Rows); i += 9 {
+		d.Rows[i].Label = (d.Rows[i].Label + 1) % 4
+	}
+	_, rep, err := student.Fit(t.Context(), families, d, student.Options{Seed: 1, Threads: 2, Served: func(*student.Report) float64 { return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(c student.Candidate) float64 { return c.Agree - c.Micros/500_000 }
+	for _, c := range rep.Tried[1:] {
+		if value(c) > value(rep.Tried[0]) {
+			t.Errorf("%+v was chosen before %+v", rep.Tried[0], c)
+		}
+	}
+	if rep.Agree != rep.Tried[0].Agree || len(rep.Tried) < 3 {
+		t.Errorf("agreement %g; tried %+v", rep.Agree, rep.Tried)
+	}
+}
+
+// counted counts what is embedded one at a time.
+type counted struct {
+	bag
+	calls *int
+}
+
+func (c *counted) EmbedOne(text string, dst []float32) {
+	*c.calls++
+	c.bag.EmbedOne(text, dst)
 }
