@@ -22,6 +22,7 @@ func (words) MarshalBinary() ([]byte, error) { return []byte("words"), nil }
 func (words) Train(context.Context, student.Dataset, student.Options) (student.Member, error) {
 	return nil, errors.New("not in this test")
 }
+
 func (words) Start(_ context.Context, task tandem.Task) (student.Member, error) {
 	var w words
 	for _, l := range task.Labels {
@@ -29,6 +30,7 @@ func (words) Start(_ context.Context, task tandem.Task) (student.Member, error) 
 	}
 	return w, nil
 }
+
 func (w words) Predict(in *tandem.Input, out *student.Output) {
 	out.Probs = make([]float32, len(w.labels))
 	for i, l := range w.labels {

@@ -54,15 +54,21 @@ func TestPassing(t *testing.T) {
 		usage                          tandem.Usage
 	}{
 		"embeddings": {"/v1/embeddings", "gpt", `"input":["a"], "x":1.0`, `{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}`, "", tandem.Usage{InputTokens: 8}},
-		"images": {"/v1/images/generations", "gpt", `"prompt":"a cat"`, `{"data":[{"b64_json":"` + strings.Repeat("A", 3<<20) + `"}],"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}`, "",
-			tandem.Usage{InputTokens: 50, OutputTokens: 50}},
+		"images": {
+			"/v1/images/generations", "gpt", `"prompt":"a cat"`, `{"data":[{"b64_json":"` + strings.Repeat("A", 3<<20) + `"}],"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}`, "",
+			tandem.Usage{InputTokens: 50, OutputTokens: 50},
+		},
 		"speech": {"/v1/audio/speech", "gpt", `"input":"hi","voice":"v"`, "\x00\x01\xff", "audio/mpeg", tandem.Usage{}},
-		"responses": {"/v1/responses", "gpt", `"input":"hi","previous_response_id":"r"`, `{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2}}}`, "",
-			tandem.Usage{InputTokens: 9, OutputTokens: 5, CachedTokens: 4, ReasoningTokens: 2}},
+		"responses": {
+			"/v1/responses", "gpt", `"input":"hi","previous_response_id":"r"`, `{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2}}}`, "",
+			tandem.Usage{InputTokens: 9, OutputTokens: 5, CachedTokens: 4, ReasoningTokens: 2},
+		},
 		"responses streamed": {"/v1/responses", "gpt", `"input":"hi","stream":true`, "event: response.created\ndata: {\"response\":{\"usage\":null}}\n\n" +
 			"event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":5}}}\n\n", "text/event-stream", tandem.Usage{InputTokens: 9, OutputTokens: 5}},
-		"messages": {"/v1/messages?beta=true", "claude", `"max_tokens":1, "new":{}`, `{"usage":{"input_tokens":9,"cache_read_input_tokens":4,"cache_creation_input_tokens":2,"output_tokens":5}}`, "",
-			tandem.Usage{InputTokens: 15, OutputTokens: 5, CachedTokens: 4, CacheWriteTokens: 2}},
+		"messages": {
+			"/v1/messages?beta=true", "claude", `"max_tokens":1, "new":{}`, `{"usage":{"input_tokens":9,"cache_read_input_tokens":4,"cache_creation_input_tokens":2,"output_tokens":5}}`, "",
+			tandem.Usage{InputTokens: 15, OutputTokens: 5, CachedTokens: 4, CacheWriteTokens: 2},
+		},
 		"messages streamed": {"/v1/messages", "claude", `"stream":true`, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"cache_read_input_tokens\":4,\"output_tokens\":1}}}\n\n" +
 			"event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":7}}\n\n", "text/event-stream", tandem.Usage{InputTokens: 13, OutputTokens: 7, CachedTokens: 4}},
 		"count_tokens": {"/v1/messages/count_tokens", "claude", `"messages":[]`, `{"input_tokens":14}`, "", tandem.Usage{}},

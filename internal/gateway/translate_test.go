@@ -252,7 +252,8 @@ func replies() map[string]*provider.Completion {
 		"text": {ID: "i", Model: "m", Blocks: []provider.Block{text}, Stop: provider.StopEnd, Usage: tandem.Usage{InputTokens: 9, OutputTokens: 5, CachedTokens: 4, CacheWriteTokens: 2}},
 		"cut":  {ID: "i", Model: "m", Blocks: []provider.Block{text}, Stop: provider.StopLength},
 		"everything": {ID: "i", Model: "m", Stop: provider.StopTool, Usage: tandem.Usage{InputTokens: 3, OutputTokens: 8}, Blocks: []provider.Block{
-			{Kind: provider.ThinkingBlock, Text: "hm"}, text,
+			{Kind: provider.ThinkingBlock, Text: "hm"},
+			text,
 			{Kind: provider.ToolUse, ID: "t1", Name: "f", Input: json.RawMessage(`{"a":"ü\n"}`)},
 			{Kind: provider.ToolUse, ID: "t2", Name: "g", Input: json.RawMessage(`{}`), Signature: "seal"},
 		}},

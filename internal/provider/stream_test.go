@@ -103,7 +103,10 @@ func FuzzRecords(f *testing.F) {
 // TestPlay puts together again what it took apart.
 func TestPlay(t *testing.T) {
 	want := &Completion{ID: "i", Model: "m", Stop: StopSequence, Hit: "x", Usage: tandem.Usage{InputTokens: 3, OutputTokens: 1}, Blocks: []Block{
-		{Kind: ThinkingBlock, Text: "hm", Signature: "s"}, {Kind: SealedBlock, Text: "d"}, {Kind: TextBlock, Text: "a"}, {Kind: TextBlock, Text: "b"},
+		{Kind: ThinkingBlock, Text: "hm", Signature: "s"},
+		{Kind: SealedBlock, Text: "d"},
+		{Kind: TextBlock, Text: "a"},
+		{Kind: TextBlock, Text: "b"},
 		{Kind: ToolUse, ID: "t", Name: "f", Input: []byte(`{"a":1}`), Signature: "s"},
 	}}
 	s := Play(want)

@@ -36,8 +36,12 @@ func sentence(name, repository, licence, about, prefix string) Model {
 	return Model{
 		Name: name, Repository: repository, Revision: "main", Licence: licence, About: about, Prefix: prefix,
 		Files: []File{
-			{Name: "config.json"}, {Name: "model.safetensors"}, {Name: "tokenizer.json"},
-			{Name: "sentence_bert_config.json"}, {Name: "modules.json"}, {Name: "1_Pooling/config.json"},
+			{Name: "config.json"},
+			{Name: "model.safetensors"},
+			{Name: "tokenizer.json"},
+			{Name: "sentence_bert_config.json"},
+			{Name: "modules.json"},
+			{Name: "1_Pooling/config.json"},
 		},
 	}
 }

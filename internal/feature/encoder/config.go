@@ -94,9 +94,12 @@ func (f *folder) config() (modelConfig, error) {
 	}
 	var faults []error
 	for _, b := range []bound{
-		{"hidden_size", c.Hidden, 1 << 13}, {"intermediate_size", c.Inner, 1 << 15},
-		{"max_position_embeddings", c.Positions, 1 << 14}, {"num_attention_heads", c.Heads, 1 << 8},
-		{"num_hidden_layers", c.Layers, 1 << 7}, {"type_vocab_size", c.TokenTypes, 1 << 6},
+		{"hidden_size", c.Hidden, 1 << 13},
+		{"intermediate_size", c.Inner, 1 << 15},
+		{"max_position_embeddings", c.Positions, 1 << 14},
+		{"num_attention_heads", c.Heads, 1 << 8},
+		{"num_hidden_layers", c.Layers, 1 << 7},
+		{"type_vocab_size", c.TokenTypes, 1 << 6},
 		{"vocab_size", c.Vocab, wordpiece.MaxTokens},
 	} {
 		if b.value < 1 || b.value > b.top {

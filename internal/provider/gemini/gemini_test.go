@@ -190,8 +190,10 @@ func TestRequest(t *testing.T) {
 		dropped string
 		fail    string // the name of the field
 	}{
-		"numbers": {c: provider.Conversation{Temperature: number(1.5), TopP: number(0.5), TopK: number(5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2)},
-			has: `"generationConfig":{"temperature":1.5,"topP":0.5,"topK":5,"seed":1,"maxOutputTokens":7,"stopSequences":["x"],"presencePenalty":0.1,"frequencyPenalty":0.2}`},
+		"numbers": {
+			c:   provider.Conversation{Temperature: number(1.5), TopP: number(0.5), TopK: number(5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2)},
+			has: `"generationConfig":{"temperature":1.5,"topP":0.5,"topK":5,"seed":1,"maxOutputTokens":7,"stopSequences":["x"],"presencePenalty":0.1,"frequencyPenalty":0.2}`,
+		},
 		"user":               {c: provider.Conversation{User: "u"}, has: `"contents"`, dropped: "user"},
 		"json":               {c: provider.Conversation{Format: provider.Format{Kind: "json"}}, has: `"responseMimeType":"application/json"`},
 		"schema":             {c: provider.Conversation{Format: provider.Format{Kind: "schema", Schema: json.RawMessage(`{"a":1}`)}}, has: `"responseJsonSchema":{"a":1}`},

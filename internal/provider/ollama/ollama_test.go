@@ -72,8 +72,10 @@ func TestQuestion(t *testing.T) {
 		contains(t, body, want, "/api/chat ", `"model":"upstream"`, `"stream":false`, `"options":{"num_ctx":8192,"temperature":0}`, `Which department?`,
 			`{"role":"user","content":"what is this?","images":["aGk="]}`, `{"role":"assistant","content":"money"}`)
 	}
-	_, err := opened(t, srv.URL, Config{}).Ask(t.Context(), provider.Question{Task: providertest.Task(),
-		Input: tandem.Input{Parts: []tandem.Part{{Kind: tandem.Image, URL: "https://example.org/a.png"}}}})
+	_, err := opened(t, srv.URL, Config{}).Ask(t.Context(), provider.Question{
+		Task:  providertest.Task(),
+		Input: tandem.Input{Parts: []tandem.Part{{Kind: tandem.Image, URL: "https://example.org/a.png"}}},
+	})
 	if e, ok := errors.AsType[*provider.Error](err); !ok || e.Code != tandem.UnsupportedModality {
 		t.Errorf("an image by reference gives %v", err)
 	}
@@ -131,8 +133,10 @@ func TestRequest(t *testing.T) {
 		dropped string
 		fail    string // the name of the field
 	}{
-		"numbers": {c: provider.Conversation{Temperature: number(1.5), TopP: number(0.5), TopK: number(5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2)},
-			has: `"options":{"num_predict":7,"temperature":1.5,"top_p":0.5,"top_k":5,"seed":1,"stop":["x"],"presence_penalty":0.1,"frequency_penalty":0.2}`},
+		"numbers": {
+			c:   provider.Conversation{Temperature: number(1.5), TopP: number(0.5), TopK: number(5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2)},
+			has: `"options":{"num_predict":7,"temperature":1.5,"top_p":0.5,"top_k":5,"seed":1,"stop":["x"],"presence_penalty":0.1,"frequency_penalty":0.2}`,
+		},
 		"user":               {c: provider.Conversation{User: "u"}, has: `"model"`, dropped: "user"},
 		"json":               {c: provider.Conversation{Format: provider.Format{Kind: "json"}}, has: `"format":"json"`},
 		"schema":             {c: provider.Conversation{Format: provider.Format{Kind: "schema", Schema: json.RawMessage(`{"a":1}`)}}, has: `"format":{"a":1}`},

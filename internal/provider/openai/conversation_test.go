@@ -36,8 +36,10 @@ func TestTalk(t *testing.T) {
 		has  string
 		fail string // the name of the field
 	}{
-		"numbers": {c: provider.Conversation{Temperature: number(1.5), TopP: number(0.5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2), User: "u"},
-			has: `"max_tokens":7,"temperature":1.5,"top_p":0.5,"seed":1,"presence_penalty":0.1,"frequency_penalty":0.2,"stop":["x"],"user":"u"`},
+		"numbers": {
+			c:   provider.Conversation{Temperature: number(1.5), TopP: number(0.5), Seed: number(int64(1)), MaxTokens: 7, Stop: []string{"x"}, PresencePenalty: number(0.1), FrequencyPenalty: number(0.2), User: "u"},
+			has: `"max_tokens":7,"temperature":1.5,"top_p":0.5,"seed":1,"presence_penalty":0.1,"frequency_penalty":0.2,"stop":["x"],"user":"u"`,
+		},
 		"top_k":           {c: provider.Conversation{TopK: number(5)}, fail: "top_k"},
 		"many stops":      {c: provider.Conversation{Stop: []string{"1", "2", "3", "4", "5"}}, fail: "stop"},
 		"json":            {c: provider.Conversation{Format: provider.Format{Kind: "json"}}, has: `"response_format":{"type":"json_object"}`},
