@@ -11,7 +11,7 @@ const (
 )
 
 // level is decided once, when the program starts; only tests change it.
-var level = min(detect(), avx2) // AVX-512 waits for a clean run with the collector at work
+var level = detect()
 
 func detect() int {
 	x := &cpu.X86
