@@ -165,7 +165,7 @@ func promise(rows int, alpha, delta float64) certify.Test {
 func judged(r *student.Report) []certify.Row {
 	var rows []certify.Row
 	for i, score := range r.Scores {
-		if r.Judged == nil || r.Judged[i] {
+		if len(r.Judged) == 0 || r.Judged[i] {
 			rows = append(rows, certify.Row{Score: score, Wrong: !r.Correct[i], Propensity: 1, Asked: true})
 		}
 	}

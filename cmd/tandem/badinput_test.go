@@ -236,11 +236,11 @@ func TestBadInput(t *testing.T) {
 		{"over 10 MB", answer, asked(tenMB + tenMB), 413, "limits.body_bytes"},
 		{"invalid UTF-8", answer, "{\"input\": \"a\xff\"}", 400, "UTF-8"},
 		{"invalid UTF-8, OpenAI", chat, "{\"model\": \"support\", \"messages\": [{\"role\": \"user\", \"content\": \"a\xff\"}]}", 400, "UTF-8"},
-		{"unknown task", "/v1/tasks/suport/answer", asked("a"), 404, "there are"},
-		{"unknown model", chat, `{"model": "suport", "messages": [{"role": "user", "content": "a"}]}`, 404, `\"suport\"`},
+		{"unknown task", "/v1/tasks/supprot/answer", asked("a"), 404, "there are"},
+		{"unknown model", chat, `{"model": "supprot", "messages": [{"role": "user", "content": "a"}]}`, 404, `\"supprot\"`},
 		{"unknown trace", "/v1/traces/none/feedback", `{"label": "refund"}`, 404, `"not_found"`},
 		{"a batch with each of them", "/v1/tasks/support/batch", "{\n" + asked("") + "\n{\"input\": \"a\xff\"}\n" + asked(tenMB[:1<<20]) + "\n" + asked("money") + "\n", 200, `"answer":"refund"`},
-		{"import for an unknown task", "/api/traces/import?task=suport", "{}", 404, `"not_found"`},
+		{"import for an unknown task", "/api/traces/import?task=supprot", "{}", 404, `"not_found"`},
 		{
 			"import of bad lines", imports, "{\"input\": \"a\", \"teacher\": \"weather\"}\n{\"input\": \"a\xff\", \"teacher\": \"refund\"}\n" +
 				"{\"input\": \"\", \"teacher\": \"refund\"}\n{\"input\": \n[]\n{\"input\": \"" + tenMB + "\", \"teacher\": \"refund\"}\n", 200, `"imported":0,"known":0,"faulty":6`,

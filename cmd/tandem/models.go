@@ -100,7 +100,8 @@ func (c *modelsPullCmd) model(sys system) (weights.Model, error) {
 			return m, err
 		}
 		m, err = weights.ReadManifest(in)
-		if err = errors.Join(err, closeInput()); err != nil {
+		err = errors.Join(err, closeInput())
+		if err != nil {
 			return m, err
 		}
 		if c.Name != "" {
@@ -119,7 +120,7 @@ func (c *modelsPullCmd) model(sys system) (weights.Model, error) {
 		switch {
 		case i < 0:
 			return m, usage("--sha256: %s has no file %q", m.Name, name)
-		case m.Files[i].SHA256 != "" && m.Files[i].SHA256 != strings.ToLower(sum):
+		case m.Files[i].SHA256 != "" && !strings.EqualFold(m.Files[i].SHA256, sum):
 			return m, usage("--sha256: the checksum of %s is pinned as %s", name, m.Files[i].SHA256)
 		}
 		m.Files[i].SHA256 = strings.ToLower(sum)

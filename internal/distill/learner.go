@@ -338,7 +338,7 @@ func (l *Learner) fit(ctx context.Context, task *tandem.Task, families []student
 	if l.opt.Progress != nil {
 		opt.Progress = func(done float64) { l.opt.Progress(task.Name, done) }
 	}
-	data := d.examples(change, oldWeight)
+	data := d.examples(change)
 	l.paraphrases(ctx, task, d, &data)
 	s, rep, err := student.Fit(ctx, families, data, opt)
 	return fit{s, rep}, err

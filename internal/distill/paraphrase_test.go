@@ -50,7 +50,7 @@ func TestParaphrasesOfRareLabels(t *testing.T) {
 	l := New(Options{Paraphrase: Paraphrase{Teacher: func(string) Asker { return teacher }}})
 	task, d := &tandem.Task{Name: "t"}, rareRows()
 	for range 2 { // the second training asks for nothing
-		data := d.examples(d.taken, oldWeight)
+		data := d.examples(d.taken)
 		l.paraphrases(t.Context(), task, d, &data)
 		if teacher.calls != 3 {
 			t.Fatalf("%d calls, want one for each of 3 rare rows", teacher.calls)
@@ -89,7 +89,7 @@ func TestParaphrasesAreBounded(t *testing.T) {
 			teacher.err = c.err
 			l := New(Options{Paraphrase: Paraphrase{Teacher: func(string) Asker { return teacher }, Calls: c.calls}})
 			d := rareRows()
-			data := d.examples(d.taken, oldWeight)
+			data := d.examples(d.taken)
 			l.paraphrases(t.Context(), &tandem.Task{Name: "t"}, d, &data)
 			if teacher.calls != c.asked || len(data.Rows)-len(d.train) != c.extra {
 				t.Errorf("%d calls and %d paraphrases, want %d and %d", teacher.calls, len(data.Rows)-len(d.train), c.asked, c.extra)
@@ -100,7 +100,7 @@ func TestParaphrasesAreBounded(t *testing.T) {
 
 func TestNoParaphrasesUnlessAskedFor(t *testing.T) {
 	d := rareRows()
-	data := d.examples(d.taken, oldWeight)
+	data := d.examples(d.taken)
 	for _, p := range []Paraphrase{{}, {Teacher: func(string) Asker { return nil }}} {
 		New(Options{Paraphrase: p}).paraphrases(t.Context(), &tandem.Task{Name: "t"}, d, &data)
 	}

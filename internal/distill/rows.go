@@ -135,8 +135,8 @@ func split(rows []row, key certify.Key, taken time.Time) dataset {
 }
 
 // examples turns the training side into what families learn from. Rows before
-// the change weigh old.
-func (d *dataset) examples(change time.Time, old float32) student.Dataset {
+// the change weigh oldWeight.
+func (d *dataset) examples(change time.Time) student.Dataset {
 	index := make(map[string]int, len(d.labels))
 	for i, l := range d.labels {
 		index[l] = i
@@ -147,7 +147,7 @@ func (d *dataset) examples(change time.Time, old float32) student.Dataset {
 		r := &d.train[i]
 		e := student.Example{Input: r.input, Label: index[r.label], Weight: 1, Group: r.group}
 		if r.time.Before(change) {
-			e.Weight = old
+			e.Weight = oldWeight
 		}
 		e.Weight *= sure[i]
 		out.Rows[i] = e

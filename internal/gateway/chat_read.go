@@ -441,7 +441,8 @@ func readChatPart(raw json.RawMessage, at string) (provider.Block, error) {
 		if b.Detail == "auto" {
 			b.Detail = ""
 		}
-		return b, inline(&b)
+		err := inline(&b)
+		return b, err
 	case "input_audio":
 		var audio struct {
 			Data   string `json:"data"`
@@ -464,7 +465,8 @@ func readChatPart(raw json.RawMessage, at string) (provider.Block, error) {
 			return b, err
 		}
 		b.Kind, b.URL, b.Name = provider.DocumentBlock, file.Data, file.Name
-		return b, inline(&b)
+		err := inline(&b)
+		return b, err
 	default:
 		return b, cannotCarry(at + ".type")
 	}

@@ -210,10 +210,12 @@ func readBlock(c *provider.Conversation, raw json.RawMessage, at string) (provid
 		b.Kind, b.Text = provider.TextBlock, m.Text
 	case "image":
 		b.Kind = provider.ImageBlock
-		return b, readSource(&b, m.Source)
+		err := readSource(&b, m.Source)
+		return b, err
 	case "document":
 		b.Kind, b.Name = provider.DocumentBlock, m.Title
-		return b, readSource(&b, m.Source)
+		err := readSource(&b, m.Source)
+		return b, err
 	case "tool_use":
 		b.Kind, b.ID, b.Name, b.Signature = provider.ToolUse, m.ID, m.Name, m.Signature
 		if b.Input = object(m.Input); given(m.Input) && !strings.HasPrefix(strings.TrimSpace(string(m.Input)), "{") {

@@ -105,7 +105,7 @@ func (s *Server) translateStream(w http.ResponseWriter, r *http.Request, t targe
 		begun = true
 		if buf = c.writer.event(buf[:0], e); len(buf) > 0 {
 			if _, err := w.Write(buf); err != nil {
-				return nil //nolint:nilerr // the client has gone, nobody is left to tell
+				return nil // the client has gone, nobody is left to tell
 			}
 			_ = rc.Flush() // a failed flush shows in the next write
 		}

@@ -21,8 +21,8 @@ func TestChatRead(t *testing.T) {
 	const head = `{"model":"m","messages":[{"role":"user","content":"hi"}]`
 	message := func(m string) string { return `{"model":"m","messages":[` + m + `]}` }
 	part := func(p string) string { return message(`{"role":"user","content":[` + p + `]}`) }
-	type is = func(c *conversation) bool
-	first := func(f func(b provider.Block) bool) is {
+	is := func(f func(c *conversation) bool) func(c *conversation) bool { return f }
+	first := func(f func(b provider.Block) bool) func(c *conversation) bool {
 		return func(c *conversation) bool { return f(c.Messages[0].Blocks[0]) }
 	}
 	for body, want := range map[string]any{
@@ -167,8 +167,8 @@ func TestMessagesRead(t *testing.T) {
 	message := func(m string) string { return `{"model":"m","max_tokens":9,"messages":[` + m + `]}` }
 	block := func(b string) string { return message(`{"role":"user","content":[` + b + `]}`) }
 	const at = "messages[0].content[0]"
-	type is = func(c *conversation) bool
-	first := func(f func(b provider.Block) bool) is {
+	is := func(f func(c *conversation) bool) func(c *conversation) bool { return f }
+	first := func(f func(b provider.Block) bool) func(c *conversation) bool {
 		return func(c *conversation) bool { return f(c.Messages[0].Blocks[0]) }
 	}
 	dropped := func(c *conversation) bool { return reflect.DeepEqual(c.Dropped, []string{"cache_control"}) }

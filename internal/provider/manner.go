@@ -23,8 +23,8 @@ type Asked struct {
 
 // NewManner begins with a format and may step down to last.
 func NewManner(first, last int) *Manner {
-	m := &Manner{last: int32(last)} //nolint:gosec // a handful of formats
-	m.format.Store(int32(first))    //nolint:gosec // the same
+	m := &Manner{last: int32(last)}
+	m.format.Store(int32(first))
 	return m
 }
 
@@ -49,7 +49,7 @@ func (m *Manner) Learn(body []byte, param string, how Asked, words ...string) bo
 		m.warm.Store(true)
 		return true
 	}
-	if format := int32(how.Format); format < m.last && about(words...) { //nolint:gosec // a handful of formats
+	if format := int32(how.Format); format < m.last && about(words...) {
 		// Compare: another request may have learnt the same meanwhile.
 		m.format.CompareAndSwap(format, format+1)
 		return true

@@ -218,7 +218,7 @@ func (c *crossFit) part(family, without int) Dataset {
 		return d
 	}
 	for i, k := range c.folds {
-		if k >= 0 && k == without || views != nil && views[i] == nil {
+		if k >= 0 && k == without || len(views) > 0 && views[i] == nil {
 			continue
 		}
 		d.Rows = append(d.Rows, c.data.Rows[i])

@@ -65,7 +65,8 @@ func (c *Cache) Get(name string) (Installed, error) {
 	in := Installed{Model: Model{Name: name}, Path: dir}
 	data, err := os.ReadFile(filepath.Join(dir, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return in, in.scan()
+		err := in.scan()
+		return in, err
 	}
 	if err != nil {
 		return Installed{}, fmt.Errorf("read manifest of model %s: %w", name, err)

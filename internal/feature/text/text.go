@@ -269,7 +269,7 @@ func (v *Vector) count(block int, hashes []uint64) {
 		key := uint32(h)
 		slot := int(h>>32) & (len(table) - 1)
 		at := table[slot]
-		for at != 0 && uint32(at>>32) != key {
+		for at != 0 && at>>32 != h&(1<<32-1) {
 			slot = (slot + 1) & (len(table) - 1)
 			at = table[slot]
 		}

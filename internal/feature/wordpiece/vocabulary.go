@@ -78,7 +78,7 @@ func (v *vocabulary) find(h uint64, token []byte, inner bool) int32 {
 		if s.length == 0 {
 			return -1
 		}
-		if s.hash == uint32(h) && int(s.length) == len(token) && s.inner == inner &&
+		if uint64(s.hash) == h&(1<<32-1) && int(s.length) == len(token) && s.inner == inner &&
 			v.text[s.offset:s.offset+uint32(s.length)] == string(token) {
 			return s.id
 		}

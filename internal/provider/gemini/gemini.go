@@ -133,7 +133,7 @@ func (m *model) Complete(ctx context.Context, c *provider.Conversation) (*provid
 
 // Stream holds it in one call that is answered piece by piece.
 func (m *model) Stream(ctx context.Context, c *provider.Conversation) (*provider.Stream, error) {
-	res, err := m.send(ctx, c, ":streamGenerateContent", "alt=sse")
+	res, err := m.send(ctx, c, ":streamGenerateContent", "alt=sse") //nolint:bodyclose // the stream owns it
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (m *model) Complete(ctx context.Context, c *provider.Conversation) (*provid
 
 // Stream holds it in one call that is answered piece by piece.
 func (m *model) Stream(ctx context.Context, c *provider.Conversation) (*provider.Stream, error) {
-	res, err := m.send(ctx, c, true)
+	res, err := m.send(ctx, c, true) //nolint:bodyclose // the stream owns it
 	if err != nil {
 		return nil, err
 	}

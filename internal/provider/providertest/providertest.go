@@ -213,7 +213,7 @@ func forward(t *testing.T, mk Make) {
 			}
 			res, err := m.Forward(t.Context(), provider.Call{Dialect: d, Header: http.Header{}, Body: []byte(Body), Alias: "alias"})
 			if err == nil {
-				defer res.Body.Close()
+				_ = res.Body.Close()
 				if res.StatusCode < 400 {
 					t.Errorf("a call in %q got %d", d, res.StatusCode)
 				}

@@ -34,7 +34,7 @@ func files() map[Scenario]string {
 func Recorded(dir string, open func(t *testing.T, baseURL string) provider.Model) Make {
 	return func(t *testing.T, s Scenario) (provider.Model, bool) {
 		if s == Refused {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
 			}

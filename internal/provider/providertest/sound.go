@@ -36,7 +36,7 @@ func usage(t *testing.T, u tandem.Usage) {
 // beginning, blocks that are opened and closed one after the other, an end.
 func SoundStream(t *testing.T, body []byte, sse bool, d provider.Decoder) {
 	t.Helper()
-	res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
+	res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
 	s, err := provider.NewStream(t.Context(), res, sse, d)
 	if err != nil {
 		t.Fatal(err)

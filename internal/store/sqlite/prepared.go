@@ -37,7 +37,7 @@ func (p *prepared) PrepareContext(ctx context.Context, query string) (*sql.Stmt,
 
 // ExecContext runs a statement.
 func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	st, err := p.PrepareContext(ctx, query)
+	st, err := p.PrepareContext(ctx, query) //nolint:sqlclosecheck // p keeps it
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (
 
 // QueryContext runs a query.
 func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	st, err := p.PrepareContext(ctx, query)
+	st, err := p.PrepareContext(ctx, query) //nolint:sqlclosecheck // p keeps it
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) 
 
 // QueryRowContext runs a query for one row.
 func (p *prepared) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	st, err := p.PrepareContext(ctx, query)
+	st, err := p.PrepareContext(ctx, query) //nolint:sqlclosecheck // p keeps it
 	if err != nil {
 		return p.conn.QueryRowContext(ctx, query, args...) // a Row carries its error
 	}

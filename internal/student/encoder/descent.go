@@ -46,7 +46,7 @@ func minimise(ctx context.Context, f objective, x []float32, steps int, least fl
 			length = min(1, 1/math.Sqrt(-slope))
 		}
 		lower := math.Inf(1)
-		for try := 0; try < 12; try++ {
+		for range 12 {
 			copy(next, x)
 			kernel.Axpy(float32(length), d, next)
 			if lower = f.loss(next, after); lower <= value+1e-4*length*slope {
