@@ -309,7 +309,12 @@ func (l *Learner) families(task *tandem.Task) (use []student.Family, absent map[
 			absent[n] = "there is no such family"
 			continue
 		}
-		if err := f.Fits(*task); err != nil {
+		err := f.Fits(*task)
+		if e, ok := errors.AsType[*tandem.Error](err); ok {
+			absent[n] = e.Message // the code is for programs
+			continue
+		}
+		if err != nil {
 			absent[n] = err.Error()
 			continue
 		}
