@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,14 +36,27 @@ type (
 		ToolCalls     []talkCall `json:"tool_calls"`
 	}
 	talkError struct {
-		chatError
-		Message string `json:"message"`
+		Type    provider.Word `json:"type"`
+		Code    provider.Word `json:"code"`
+		Param   provider.Word `json:"param"`
+		Message string        `json:"message"`
+	}
+	chatUsage struct {
+		PromptTokens     int `json:"prompt_tokens"`
+		CompletionTokens int `json:"completion_tokens"`
+		Details          struct {
+			CachedTokens     int `json:"cached_tokens"`
+			CacheWriteTokens int `json:"cache_write_tokens"` // of servers that pass others' caches on
+		} `json:"prompt_tokens_details"`
+		OutputDetails struct {
+			ReasoningTokens int `json:"reasoning_tokens"`
+		} `json:"completion_tokens_details"`
 	}
 )
 
-// readCompletion reads a reply of status 200.
-func readCompletion(ctx context.Context, res *http.Response) (*provider.Completion, error) {
-	body, err := provider.Body(ctx, res, provider.MaxReply)
+// readCompletion reads a reply of status 200 and at most so many bytes.
+func readCompletion(ctx context.Context, res *http.Response, most int64) (*provider.Completion, error) {
+	body, err := provider.Body(ctx, res, most)
 	if err != nil {
 		return nil, err
 	}
@@ -195,18 +209,69 @@ func (d *decoder) finish(reason string) {
 	}
 }
 
-// failure reads a failed response; it returns the body too.
-func failure(ctx context.Context, res *http.Response) (*provider.Error, []byte) {
+// failure reads a failed response; it returns the body and the field that the
+// server names, too.
+func failure(ctx context.Context, res *http.Response) (failed *provider.Error, body []byte, param string) {
 	body, err := provider.FailureBody(ctx, res)
 	if e, ok := errors.AsType[*provider.Error](err); ok {
-		return e, nil
+		return e, nil, ""
 	}
 	var r talkReply
 	kind, detail := "", ""
 	if json.Unmarshal(body, &r) == nil && r.Error != nil {
-		kind, detail = r.Error.kind(), r.Error.Message
+		kind, detail, param = r.Error.kind(), r.Error.Message, string(r.Error.Param)
+	}
+	if param != "" {
+		kind = strings.TrimPrefix(kind+": "+param, ": ")
 	}
 	e := provider.StatusError(res.StatusCode, provider.RetryAfter(res.Header, time.Now()), kind)
 	e.Detail = detail
-	return e, body
+	return e, body, param
+}
+
+// kind is the upstream's short name for its error.
+func (e *talkError) kind() string {
+	if e.Code != "" {
+		return string(e.Code)
+	}
+	return string(e.Type)
+}
+
+// content is a message's text, which some servers send in parts.
+type content string
+
+// UnmarshalJSON reads a string, a list of text parts or null.
+func (c *content) UnmarshalJSON(data []byte) error {
+	if bytes.Equal(data, []byte("null")) {
+		return nil
+	}
+	if data[0] != '[' {
+		return json.Unmarshal(data, (*string)(c))
+	}
+	var parts []struct {
+		Text string `json:"text"`
+	}
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(p.Text)
+	}
+	*c = content(b.String())
+	return nil
+}
+
+// read takes the token counts, never negative and never more than the whole.
+func (u *chatUsage) read() tandem.Usage {
+	if u == nil {
+		return tandem.Usage{}
+	}
+	in, out := provider.Count(u.PromptTokens), provider.Count(u.CompletionTokens)
+	cached := min(in, max(0, u.Details.CachedTokens))
+	return tandem.Usage{
+		InputTokens: in, OutputTokens: out, CachedTokens: cached,
+		CacheWriteTokens: min(in-cached, max(0, u.Details.CacheWriteTokens)),
+		ReasoningTokens:  min(out, max(0, u.OutputDetails.ReasoningTokens)),
+	}
 }

@@ -52,6 +52,10 @@ type (
 		URL    string `json:"url"`
 		Detail string `json:"detail,omitempty"`
 	}
+	inputAudio struct {
+		Data   string `json:"data"`
+		Format string `json:"format"`
+	}
 	talkFile struct {
 		Data string `json:"file_data"`
 		Name string `json:"filename"`
@@ -102,7 +106,7 @@ func (m *model) Complete(ctx context.Context, c *provider.Conversation) (*provid
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }() // it is read
-	return readCompletion(ctx, res)
+	return readCompletion(ctx, res, provider.MaxReply)
 }
 
 // Stream holds it in one call that is answered piece by piece.
@@ -141,7 +145,7 @@ func (m *model) send(ctx context.Context, c *provider.Conversation, stream bool)
 		if res.StatusCode == http.StatusOK {
 			return res, nil
 		}
-		failed, reply := failure(ctx, res)
+		failed, reply, _ := failure(ctx, res)
 		_ = res.Body.Close() // the call is over
 		if res.StatusCode == http.StatusBadRequest && !renamed && c.MaxTokens > 0 && bytes.Contains(reply, []byte("max_completion_tokens")) {
 			m.completionTokens.Store(true)
@@ -251,6 +255,8 @@ func (r *talkRequest) add(c *provider.Conversation, from *provider.Message) erro
 	r.Messages = append(r.Messages, to)
 	return nil
 }
+
+var audioFormats = map[string]string{"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 func partOf(c *provider.Conversation, b *provider.Block) (talkPart, error) {
 	data := "data:" + b.MIME + ";base64," + b.Data

@@ -170,7 +170,7 @@ func FuzzCompletion(f *testing.F) {
 	f.Add(providertest.Load(f, "testdata/chat.http").Body)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body)))}
-		c, err := readCompletion(t.Context(), res)
+		c, err := readCompletion(t.Context(), res, provider.MaxReply)
 		providertest.Sound(t, c, err)
 	})
 }

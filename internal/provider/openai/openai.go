@@ -99,7 +99,17 @@ func (m *model) Ask(ctx context.Context, q provider.Question) (provider.Reply, e
 	}
 	defer func() { _ = res.Body.Close() }() // nothing more is wanted of it
 	if res.StatusCode != http.StatusOK {
-		return provider.Reply{}, m.refusedStatus(ctx, res, how)
+		e, body, param := failure(ctx, res)
+		if res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnprocessableEntity {
+			e.Adapted = m.manner.Learn(body, param, how,
+				"response_format", "json_schema", "json_object", "json schema", "structured output", "guided", "grammar")
+		}
+		e.Detail = "" // it may quote the question
+		return provider.Reply{}, e
 	}
-	return readReply(ctx, res)
+	c, err := readCompletion(ctx, res, provider.MaxAnswer)
+	if err != nil {
+		return provider.Reply{}, err
+	}
+	return provider.Answered(res, c)
 }

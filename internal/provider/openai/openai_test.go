@@ -131,7 +131,7 @@ func upstream(s providertest.Scenario) (http.HandlerFunc, bool) {
 }
 
 func TestQuestion(t *testing.T) {
-	var got chatRequest
+	var got talkRequest
 	var auth, extra string
 	m := open(t, Config{Server: provider.Server{APIKey: "sk-tandem", Headers: map[string]string{"X-Extra": "1"}}}, func(w http.ResponseWriter, r *http.Request) {
 		auth, extra = r.Header.Get("Authorization"), r.Header.Get("X-Extra")
@@ -173,9 +173,9 @@ func TestQuestion(t *testing.T) {
 }
 
 func TestOpenTaskAndManyLabels(t *testing.T) {
-	var got chatRequest
+	var got talkRequest
 	m := open(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
-		got = chatRequest{}
+		got = talkRequest{}
 		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
 			t.Error(err)
 		}
@@ -189,7 +189,11 @@ func TestOpenTaskAndManyLabels(t *testing.T) {
 		if _, err := m.Ask(t.Context(), provider.Question{Task: task, Input: providertest.Input()}); err != nil {
 			t.Fatal(err)
 		}
-		if answer := got.ResponseFormat.Schema.Schema.Properties["answer"]; answer.Enum != nil || answer.Type != "string" {
+		var schema provider.Schema
+		if err := json.Unmarshal(got.ResponseFormat.Schema.Schema, &schema); err != nil {
+			t.Fatal(err)
+		}
+		if answer := schema.Properties["answer"]; answer.Enum != nil || answer.Type != "string" {
 			t.Errorf("%s: the schema is %+v", task.Name, answer)
 		}
 	}
@@ -267,7 +271,11 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"error":{"type":7,"code":null}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body)))}
-		r, err := readReply(context.Background(), res)
+		var r provider.Reply
+		c, err := readCompletion(context.Background(), res, provider.MaxAnswer)
+		if err == nil {
+			r, err = provider.Answered(res, c)
+		}
 		if err == nil && strings.TrimSpace(r.Text) == "" {
 			t.Error("an empty answer was accepted")
 		}
