@@ -61,6 +61,7 @@ func openDesk(ctx context.Context, sys system, cfg *config.Config, log *slog.Log
 		Absent: func(t tandem.Task) map[string]string { return absent(familyTable(sys, cfg), t) },
 		Reader: f.store, Registry: f.registry, Log: log,
 		Patience: time.Hour, // the caller is this process, and what it reads from may be slow
+		Export:   trace.Export,
 		Importer: importer{traces: f.store, key: f.key, labelled: func(string, string) {}},
 	}
 	return c.Handler(), f.store.Close, nil

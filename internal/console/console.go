@@ -83,6 +83,9 @@ type Console struct {
 	// a data folder without a server.
 	Learner  Learner
 	Importer Importer
+	// Export writes traces in the format that Importer reads, and says how
+	// many.
+	Export func(w io.Writer, traces iter.Seq2[tandem.Trace, error]) (int, error)
 	// Patience is how long the caller of an import may send nothing, and that
 	// of an export take nothing, before it is given up; 30s when 0. As long as
 	// data flows there is no limit.

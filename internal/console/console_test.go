@@ -22,6 +22,7 @@ import (
 	"tandem/internal/registry"
 	"tandem/internal/store"
 	"tandem/internal/store/sqlite"
+	"tandem/internal/trace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,7 +68,7 @@ func build(t *testing.T) *house {
 		Tasks: func() []tandem.Task {
 			return []tandem.Task{{Name: "support", Teacher: "large", Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}, {Name: "empty"}}
 		},
-		Reader: s, Registry: registry.New(s, 0), Learner: h, Importer: h,
+		Reader: s, Registry: registry.New(s, 0), Learner: h, Importer: h, Export: trace.Export,
 		Log: slog.New(slog.NewTextHandler(&h.log, nil)),
 	}
 	var batch store.Batch
@@ -215,9 +216,9 @@ func TestExport(t *testing.T) {
 		return resp, strings.Split(strings.TrimSpace(string(body)), "\n")
 	}
 	resp, lines := get("task=support")
-	var trace tandem.Trace
-	if err := json.Unmarshal([]byte(lines[4]), &trace); err != nil || len(lines) != 5 || trace.ID != "t4" || resp.Header.Get("Content-Type") != "application/x-ndjson" {
-		t.Errorf("export: %v, %d lines, %+v", err, len(lines), trace)
+	var last struct{ ID, Input string }
+	if err := json.Unmarshal([]byte(lines[4]), &last); err != nil || len(lines) != 5 || last.ID != "t4" || last.Input != "text 4 <&>" || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("export: %v, %d lines, %+v", err, len(lines), last)
 	}
 	if _, lines := get("task=support&format=pairs&limit=2"); len(lines) != 2 || lines[0] != `{"input":"text 0 <&>","teacher":"refund"}` {
 		t.Errorf("pairs %q", lines)

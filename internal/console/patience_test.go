@@ -17,6 +17,7 @@ import (
 	"tandem"
 	"tandem/internal/console"
 	"tandem/internal/store"
+	"tandem/internal/trace"
 )
 
 // wire is a listener with one connection, from this machine.
@@ -207,7 +208,7 @@ func TestSlowDownloads(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				m := &many{ended: make(chan struct{})}
-				client := serve(t, &console.Console{Tasks: support, Reader: m, Log: slog.New(slog.DiscardHandler)})
+				client := serve(t, &console.Console{Tasks: support, Reader: m, Export: trace.Export, Log: slog.New(slog.DiscardHandler)})
 				resp, err := client.Get("http://127.0.0.1/api/traces/export?task=support")
 				if err != nil {
 					t.Fatal(err)

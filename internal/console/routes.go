@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"strconv"
 	"time"
@@ -183,7 +185,10 @@ func (c *Console) export(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	pairs := r.URL.Query().Get("format") == "pairs"
+	write, pairs := c.Export, r.URL.Query().Get("format") == "pairs"
+	if pairs {
+		write = exportPairs
+	}
 	limit, err := number(r, "limit", 0, 1<<40)
 	if err != nil {
 		c.fail(w, r, err)
@@ -194,33 +199,48 @@ func (c *Console) export(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	started := false
-	out := bufio.NewWriterSize(c.patience(w, r), 64<<10)
+	out := &begun{ResponseWriter: c.patience(w, r)}
+	_, err = write(out, c.Reader.Traces(r.Context(), store.Query{Task: t.Name, Since: since, Labelled: pairs, Limit: limit}))
+	switch {
+	case err == nil:
+	case out.some:
+		panic(http.ErrAbortHandler) // a part must not be taken for the whole
+	default:
+		c.fail(w, r, err)
+	}
+}
+
+// begun is a response of JSON lines that knows whether it has begun.
+type begun struct {
+	http.ResponseWriter
+	some bool
+}
+
+// Write sends lines.
+func (b *begun) Write(p []byte) (int, error) {
+	if !b.some {
+		b.some = true
+		b.Header().Set("Content-Type", "application/x-ndjson")
+	}
+	return b.ResponseWriter.Write(p)
+}
+
+// exportPairs writes what the teacher answered.
+func exportPairs(w io.Writer, traces iter.Seq2[tandem.Trace, error]) (int, error) {
+	out := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	for trace, err := range c.Reader.Traces(r.Context(), store.Query{Task: t.Name, Since: since, Labelled: pairs, Limit: limit}) {
+	n := 0
+	for t, err := range traces {
 		if err != nil {
-			if started {
-				panic(http.ErrAbortHandler)
-			}
-			c.fail(w, r, err)
-			return
+			return n, fmt.Errorf("read traces: %w", err)
 		}
-		if !started {
-			started = true
-			w.Header().Set("Content-Type", "application/x-ndjson")
+		if err := enc.Encode(Pair{Input: t.Input.Text(), Teacher: t.Teacher, Gold: t.Gold}); err != nil {
+			return n, fmt.Errorf("write traces: %w", err)
 		}
-		var line any = trace
-		if pairs {
-			line = pairOf(&trace)
-		}
-		if err := enc.Encode(line); err != nil {
-			panic(http.ErrAbortHandler)
-		}
+		n++
 	}
-	if err := out.Flush(); err != nil {
-		panic(http.ErrAbortHandler)
-	}
+	return n, out.Flush()
 }
 
 // Pair is a question with the teacher's answer.
@@ -228,10 +248,6 @@ type Pair struct {
 	Input   string `json:"input"`
 	Teacher string `json:"teacher"`
 	Gold    string `json:"gold,omitempty"`
-}
-
-func pairOf(t *tandem.Trace) Pair {
-	return Pair{Input: t.Input.Text(), Teacher: t.Teacher, Gold: t.Gold}
 }
 
 // reason reads {"why": "…"}; an empty body gives the fallback.
