@@ -133,15 +133,15 @@ func ServeTable(r ServeResult) Table {
 	row := func(name string, s ServeSide) []string {
 		return []string{
 			name, fmt.Sprintf("%.0f", s.RPS), fmt.Sprintf("%.0f–%.0f", s.RPSRange[0], s.RPSRange[1]),
-			fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f–%.0f", s.P50Range[0], s.P50Range[1]), fmt.Sprintf("%.0f", s.P99), fmt.Sprint(s.AnswerLen),
+			fmt.Sprintf("%.0f", s.P50), fmt.Sprintf("%.0f–%.0f", s.P50Range[0], s.P50Range[1]), fmt.Sprintf("%.0f", s.P99), fmt.Sprintf("%.0f", s.CPU), fmt.Sprint(s.AnswerLen),
 		}
 	}
 	return Table{
-		Head: []string{"server", "requests/s", "range", "p50 µs", "range", "p99 µs", "bytes an answer"},
+		Head: []string{"server", "requests/s", "range", "p50 µs", "range", "p99 µs", "processor µs", "bytes an answer"},
 		Rows: [][]string{
 			row("bare handler that echoes", r.Bare),
 			row("tandem, student serving", r.Tandem),
-			{"tandem to bare", fmt.Sprintf("%.2f", r.RPSRatio), fmt.Sprintf("%.2f–%.2f", r.RPSRange[0], r.RPSRange[1]), fmt.Sprintf("%.2f", r.P50Ratio), fmt.Sprintf("%.2f–%.2f", r.P50Range[0], r.P50Range[1]), "", ""},
+			{"tandem to bare", fmt.Sprintf("%.2f", r.RPSRatio), fmt.Sprintf("%.2f–%.2f", r.RPSRange[0], r.RPSRange[1]), fmt.Sprintf("%.2f", r.P50Ratio), fmt.Sprintf("%.2f–%.2f", r.P50Range[0], r.P50Range[1]), "", fmt.Sprintf("%.2f", r.Tandem.CPU/max(r.Bare.CPU, 1e-9)), ""},
 		},
 	}
 }

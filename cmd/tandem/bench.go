@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
 	"tandem"
 	"tandem/bench"
-	"tandem/internal/feature/encoder"
+	"tandem/internal/config"
 	"tandem/internal/student"
 	"tandem/internal/student/all"
 )
@@ -36,16 +34,18 @@ type rowsFlags struct {
 	Exclude []string `name:"exclude-label" placeholder:"LABEL" help:"Leave out rows with this teacher label; repeat for several."`
 	Split   []string `placeholder:"NAME" help:"Splits of a .json file to read (default: all)."`
 	Family  []string `placeholder:"NAME" help:"Families of students to train (default: all but the slow ones)."`
-	Encoder string   `placeholder:"DIR" help:"Folder of a text encoder, as tandem models pull makes one, for the families on top of it."`
+	Encoder string   `placeholder:"NAME" help:"Text encoder to build on: a fetched model or a folder (default: none)."`
 }
 
 // table is the families of students, with those on an encoder when one is
 // named.
-func (f *rowsFlags) table() (map[string]student.Family, error) {
+func (f *rowsFlags) table(sys system) (map[string]student.Family, error) {
 	if f.Encoder == "" {
 		return all.Families(), nil
 	}
-	e, err := encoder.Open(f.Encoder, encoder.Options{Threads: runtime.GOMAXPROCS(0)})
+	cfg := config.Default()
+	cfg.Learning.Encoder = f.Encoder
+	e, err := openEncoder(sys, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,8 @@ func (f *rowsFlags) table() (map[string]student.Family, error) {
 }
 
 // families picks those named of the table.
-func (f *rowsFlags) families() ([]student.Family, error) {
-	table, err := f.table()
+func (f *rowsFlags) families(sys system) ([]student.Family, error) {
+	table, err := f.table(sys)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,12 @@ func (f *rowsFlags) names(table map[string]student.Family) []string {
 	if len(f.Family) > 0 {
 		return f.Family
 	}
-	return slices.DeleteFunc(all.Default(), func(name string) bool { return table[name].Fits(tandem.Task{}) != nil })
+	var names []string
+	use, _ := student.Fitting(table, tandem.Task{Families: all.Default()})
+	for _, family := range use {
+		names = append(names, family.Name())
+	}
+	return names
 }
 
 func (f *rowsFlags) source() bench.Source {
@@ -97,7 +102,7 @@ func (benchOffloadCmd) Help() string {
 // Run measures and prints.
 func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 	if c.Splits != "" {
-		o, err := c.offload()
+		o, err := c.offload(sys)
 		if err != nil {
 			return err
 		}
@@ -114,9 +119,9 @@ func (c *benchOffloadCmd) Run(ctx context.Context, sys system) error {
 	return err
 }
 
-func (c *benchOffloadCmd) offload() (o bench.Offload, err error) {
+func (c *benchOffloadCmd) offload(sys system) (o bench.Offload, err error) {
 	o = bench.Offload{Source: c.source(), Test: c.Test, Seeds: c.Seeds, Limit: c.Limit, Answers: c.Answers}
-	if o.Families, err = c.families(); err != nil {
+	if o.Families, err = c.families(sys); err != nil {
 		return o, err
 	}
 	if o.Alphas, err = numbers("--alpha", c.Alpha); err != nil {
@@ -127,7 +132,7 @@ func (c *benchOffloadCmd) offload() (o bench.Offload, err error) {
 }
 
 func (c *benchOffloadCmd) measure(ctx context.Context, sys system) ([]bench.OffloadResult, error) {
-	o, err := c.offload()
+	o, err := c.offload(sys)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +168,7 @@ func (c *benchAccuracyCmd) Run(ctx context.Context, sys system) error {
 	test.Paths, test.Splits = []string{c.Test}, c.TestSplit
 	a := bench.Accuracy{Source: source, Test: test, Outside: c.Outside, Seeds: c.Seeds, Answers: c.Answers}
 	var err error
-	if a.Families, err = c.families(); err != nil {
+	if a.Families, err = c.families(sys); err != nil {
 		return err
 	}
 	if c.Splits != "" {
@@ -224,7 +229,7 @@ func (c *benchStreamCmd) measure(ctx context.Context, sys system) (bench.StreamR
 		Shuffles: c.Shuffles, Points: c.Points,
 	}
 	var err error
-	if s.Families, err = c.table(); err != nil {
+	if s.Families, err = c.table(sys); err != nil {
 		return bench.StreamResult{}, err
 	}
 	s.Names = c.names(s.Families)
@@ -301,7 +306,7 @@ func (c *benchDriftCmd) measure(ctx context.Context, sys system) ([]bench.DriftR
 			return nil, err
 		}
 	}
-	if d.Families, err = c.families(); err != nil {
+	if d.Families, err = c.families(sys); err != nil {
 		return nil, err
 	}
 	return benched(sys, "streams", func(progress func(done, total int)) ([]bench.DriftResult, error) {

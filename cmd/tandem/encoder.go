@@ -58,27 +58,12 @@ func openEncoder(sys system, cfg *config.Config) (*encoder.Encoder, error) {
 	return encoder.Open(model.Path, opt)
 }
 
-// absent says why families of a task cannot be used here.
-func absent(table map[string]student.Family, task tandem.Task) map[string]string {
-	out := map[string]string{}
-	for _, name := range task.Families {
-		if f, ok := table[name]; ok {
-			err := f.Fits(task)
-			if e, ok := errors.AsType[*tandem.Error](err); ok {
-				out[name] = e.Message // the code is for programs
-			} else if err != nil {
-				out[name] = err.Error()
-			}
-		}
-	}
-	return out
-}
-
 // logAbsent tells once, at the start, which families are missing and why.
 func logAbsent(log *slog.Logger, table map[string]student.Family, tasks []tandem.Task) {
 	told := map[string]bool{}
 	for _, t := range tasks {
-		for _, why := range absent(table, t) {
+		_, absent := student.Fitting(table, t)
+		for _, why := range absent {
 			if !told[why] {
 				told[why] = true
 				log.Info("some families of students are left out", "task", t.Name, "why", why)

@@ -17,6 +17,7 @@ import (
 	"tandem/internal/registry"
 	"tandem/internal/store"
 	"tandem/internal/store/sqlite"
+	"tandem/internal/student"
 	"tandem/internal/trace"
 )
 
@@ -57,9 +58,9 @@ func openDesk(ctx context.Context, sys system, cfg *config.Config, log *slog.Log
 		return nil, nil, err
 	}
 	c := console.Console{
-		Tasks:  cfg.TandemTasks,
-		Absent: func(t tandem.Task) map[string]string { return absent(familyTable(sys, cfg), t) },
-		Reader: f.store, Registry: f.registry, Log: log,
+		Tasks:    cfg.TandemTasks,
+		Families: func() map[string]student.Family { return familyTable(sys, cfg) },
+		Reader:   f.store, Registry: f.registry, Log: log,
 		Patience: time.Hour, // the caller is this process, and what it reads from may be slow
 		Export:   trace.Export,
 		Importer: importer{traces: f.store, key: f.key, labelled: func(string, string) {}},

@@ -81,8 +81,10 @@ func (c *learnCmd) Run(ctx context.Context, sys system) (err error) {
 		cfg.Learning.Encoder = c.Encoder
 	}
 	families := familyTable(sys, cfg)
-	if why := absent(families, task); c.Encoder != "" && c.Encoder != noEncoder && len(why) > 0 {
-		return usage("--encoder: %s", why[slices.Min(slices.Collect(maps.Keys(why)))])
+	if c.Encoder != "" && c.Encoder != noEncoder { // named, not only the usual one
+		if _, absent := student.Fitting(families, task); len(absent) > 0 {
+			return usage("--encoder: %s", absent[slices.Min(slices.Collect(maps.Keys(absent)))])
+		}
 	}
 	in, size, closeInput, err := input(sys, c.From)
 	if err != nil {

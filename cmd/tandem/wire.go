@@ -115,7 +115,7 @@ func tokens(cfg *config.Config) []string {
 // console is the API that people and the command line use.
 func (a *app) console() http.Handler {
 	c := console.Console{
-		Tasks: a.tasks, Absent: func(t tandem.Task) map[string]string { return absent(a.families, t) }, Reader: a.store, Registry: switcher{a}, Learner: trainer{a},
+		Tasks: a.tasks, Families: func() map[string]student.Family { return a.families }, Reader: a.store, Registry: switcher{a}, Learner: trainer{a},
 		Export:   trace.Export,
 		Importer: importer{traces: a.store, key: a.key, labelled: a.learner.Labelled},
 		Tokens:   tokens(a.cfg), Log: a.log, Patience: a.cfg.Limits.ReadTimeout,

@@ -14,6 +14,7 @@ import (
 
 	"tandem"
 	"tandem/internal/store"
+	"tandem/internal/student"
 )
 
 // Reader is what the console reads of the store.
@@ -75,8 +76,8 @@ type LineFault struct {
 type Console struct {
 	// Tasks lists the tasks in force, by name.
 	Tasks func() []tandem.Task
-	// Absent says which families of students a task cannot use here, and why.
-	Absent   func(t tandem.Task) map[string]string
+	// Families is the table of the families of students that there are here.
+	Families func() map[string]student.Family
 	Reader   Reader
 	Registry Registry
 	// Learner is nil where nothing trains, as when the command line works on

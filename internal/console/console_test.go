@@ -22,6 +22,8 @@ import (
 	"tandem/internal/registry"
 	"tandem/internal/store"
 	"tandem/internal/store/sqlite"
+	"tandem/internal/student"
+	"tandem/internal/student/all"
 	"tandem/internal/trace"
 )
 
@@ -64,7 +66,7 @@ func build(t *testing.T) *house {
 	})
 	h := &house{store: s}
 	h.Console = console.Console{
-		Absent: func(tandem.Task) map[string]string { return map[string]string{"encoder": "model x is not here"} },
+		Families: func() map[string]student.Family { return all.With(nil, errors.New("model x is not here")) },
 		Tasks: func() []tandem.Task {
 			return []tandem.Task{{Name: "support", Teacher: "large", Guarantee: tandem.Guarantee{Alpha: 0.05, Delta: 0.1}}, {Name: "empty"}}
 		},

@@ -14,6 +14,7 @@ import (
 
 	"tandem"
 	"tandem/internal/store"
+	"tandem/internal/student"
 )
 
 const (
@@ -91,7 +92,8 @@ func (c *Console) students(r *http.Request, t tandem.Task) (any, error) {
 	for i, v := range versions {
 		students[i] = Student{Version: v, Certificate: certificateOf(certificates, v.Name)}
 	}
-	return map[string]any{"task": t.Name, "students": students, "absent": c.Absent(t)}, nil
+	_, absent := student.Fitting(c.Families(), t)
+	return map[string]any{"task": t.Name, "students": students, "absent": absent}, nil
 }
 
 func (c *Console) promote(r *http.Request, task, why string) (any, error) {

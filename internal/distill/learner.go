@@ -238,7 +238,7 @@ func (l *Learner) Refit(ctx context.Context, name string, trigger Trigger) (Repo
 		return Report{}, err
 	}
 	rep := Report{Task: name, Trigger: trigger, Rows: len(d.train) + len(d.certify), Train: len(d.train), Certify: len(d.certify), Labels: len(d.labels)}
-	families, absent := l.families(task)
+	families, absent := student.Fitting(l.opt.Families, *task)
 	rep.Absent = absent
 	if why := missing(&d, families); why != "" {
 		rep.Why = why
@@ -294,34 +294,6 @@ func missing(d *dataset, families []student.Family) string {
 
 // leastRows is the smallest training side worth a training.
 const leastRows = 20
-
-// families picks those the task names (all when it names none) that can learn
-// it, and says why the others cannot.
-func (l *Learner) families(task *tandem.Task) (use []student.Family, absent map[string]string) {
-	absent = map[string]string{}
-	names := task.Families
-	if len(names) == 0 {
-		names = sortedKeys(l.opt.Families)
-	}
-	for _, n := range names {
-		f, ok := l.opt.Families[n]
-		if !ok {
-			absent[n] = "there is no such family"
-			continue
-		}
-		err := f.Fits(*task)
-		if e, ok := errors.AsType[*tandem.Error](err); ok {
-			absent[n] = e.Message // the code is for programs
-			continue
-		}
-		if err != nil {
-			absent[n] = err.Error()
-			continue
-		}
-		use = append(use, f)
-	}
-	return use, absent
-}
 
 // fit is one training and what it says of its own rows.
 type fit struct {

@@ -35,7 +35,7 @@ func (l *Learner) Start(ctx context.Context, name string) (Report, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	families, absent := l.families(task)
+	families, absent := student.Fitting(l.opt.Families, *task)
 	rep.Absent = absent
 	began := l.opt.Now()
 	s, err := student.Start(ctx, families, *task)
