@@ -1,8 +1,6 @@
 package distill
 
 import (
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -78,5 +76,3 @@ func (p *progress) learnt(labels []string) {
 	}
 	clear(p.strange)
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
